@@ -1,0 +1,18 @@
+"""pytest-bettertogether: optimise language-model programs, evaluate them, gate CI on the result."""
+
+from .data import Example, Splits, Task
+from .metrics import exact_match
+from .program import ChainOfThought, Field, Predict, Prediction, Program, Signature
+
+__all__ = [
+    "ChainOfThought",
+    "Example",
+    "Field",
+    "Predict",
+    "Prediction",
+    "Program",
+    "Signature",
+    "Splits",
+    "Task",
+    "exact_match",
+]

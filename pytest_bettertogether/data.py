@@ -1,0 +1,123 @@
+"""Examples, the three splits, and a task: program + data + metric."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .metrics import Metric
+from .program import Program
+
+
+@dataclass(frozen=True)
+class Example(Mapping[str, Any]):
+    """One row of a data set: a read-only mapping from field names to values.
+
+    The fields named like `forward`'s parameters are the program's inputs; the metric
+    and labelled demos see all of them. `id` pairs results across runs: a row's own "id"
+    field, or else the digest of its content.
+    """
+
+    fields: Mapping[str, Any]
+    id: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Example":
+        """Make an example of a plain dict; values must be what JSON can hold."""
+        fields = {key: value for key, value in row.items() if key != "id"}
+        return cls(fields, str(row["id"]) if "id" in row else digest(fields)[:12])
+
+    def __getitem__(self, key: str) -> Any:
+        return self.fields[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, dev and test rows, disjoint by example id.
+
+    train feeds the optimisers, dev chooses between finished programs where asked to,
+    test is seen once per cell, by the final evaluation alone.
+    """
+
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    test: tuple[Example, ...]
+
+    def __post_init__(self) -> None:
+        home: dict[str, str] = {}
+        for name, split in self:
+            if not split:
+                raise ValueError(f"the {name} split is empty")
+            for example in split:
+                if example.id in home:
+                    raise ValueError(
+                        f"example {example.id!r} is in {name} and again in {home[example.id]}: "
+                        "splits must not overlap (rows without an 'id' are told apart by their content)"
+                    )
+                home[example.id] = name
+
+    @classmethod
+    def of(
+        cls, train: Iterable[Mapping[str, Any]], dev: Iterable[Mapping[str, Any]], test: Iterable[Mapping[str, Any]]
+    ) -> "Splits":
+        """Make splits of plain dicts, one per row."""
+        return cls(*(tuple(Example.of(row) for row in rows) for rows in (train, dev, test)))
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[Example, ...]]]:
+        yield from (("train", self.train), ("dev", self.dev), ("test", self.test))
+
+    def first(self, limit: int) -> "Splits":
+        """The first `limit` examples of each split."""
+        return Splits(self.train[:limit], self.dev[:limit], self.test[:limit])
+
+
+def fingerprint(split: Iterable[Example]) -> str:
+    """16 hex digits that change when any row, its id or the order of rows changes."""
+    return digest([[example.id, dict(example.fields)] for example in split])[:16]
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is optimised and how it is judged.
+
+    `program` is a Program class or a function that makes one; `data` is called once, when
+    the first cell needs it, so that collecting tests reads no file. `recipe` overrides
+    values of the model's recipe for this task, as in `{"prompts.max_labelled": 8}`.
+    """
+
+    program: Callable[[], Program]
+    data: Callable[[], Splits]
+    metric: Metric
+    name: str = ""
+    """In tables and baselines; by default the test file's, `iris` for test_iris.py."""
+    recipe: Mapping[str, int | float | str | bool] = field(default_factory=dict)
+
+
+def program_inputs(program: Program, example: Example) -> dict[str, Any]:
+    """The fields of `example` that `program.forward` asks for.
+
+    Raises ValueError naming the parameter that the example lacks.
+    """
+    parameters = inspect.signature(program.forward).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return dict(example)
+    missing = [each.name for each in parameters if each.name not in example and each.default is each.empty]
+    if missing:
+        raise ValueError(
+            f"{type(program).__name__}.forward takes {', '.join(missing)}, but example {example.id!r} "
+            f"has only {', '.join(example)}"
+        )
+    return {each.name: example[each.name] for each in parameters if each.name in example}

@@ -1,0 +1,106 @@
+"""Recipes: every hyper-parameter of search, training and sampling, in one frozen value.
+
+The defaults are the paper's (notes on arXiv 2407.10930, section 3); a model brings its own where it differs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn; temperature 0 is greedy. Defaults: the paper's (top_p 0.97; it says top_k, section 3.1)."""
+
+    temperature: float = 0.1
+    top_p: float = 0.97
+    max_tokens: int = 1024
+    """New tokens at most."""
+
+
+@dataclass(frozen=True)
+class PromptSearch:
+    """Step p, bootstrapped few-shot random search (paper, section 3.3 of the notes)."""
+
+    candidates: int = 6
+    """Sampled demo sets."""
+    fixed_arms: bool = True
+    """Let the untouched program, labelled demos only and unshuffled traces compete too (the authors' code)."""
+    max_bootstrapped: int = 3
+    """Demos from passing traces, at most, per predictor."""
+    max_labelled: int = 3
+    """Labelled demos fill up to this many demos per predictor."""
+    traces: int = 100
+    """Size of T, the part of train that demos come from."""
+    valid: int = 250
+    """Size of V, the part that scores candidates. A smaller train is divided 3 : 7."""
+    attempts: int = 1
+    """Program runs per example of T; the first passing one counts."""
+
+
+@dataclass(frozen=True)
+class WeightTuning:
+    """Step w, LoRA on the program's own passing traces (paper, section 3.2 of the notes)."""
+
+    rank: int = 32
+    alpha: int = 64
+    dropout: float = 0.0
+    targets: str = "q_proj,k_proj"
+    """Linear layers to adapt, comma-separated, or `all-linear`."""
+    epochs: int = 5
+    learning_rate: float = 1e-5
+    batch: int = 8
+    """Rows per optimiser step."""
+    warmup: float = 0.03
+    """Share of the steps over which the learning rate rises; constant after that."""
+    clip: float = 2.0
+    """Largest gradient norm."""
+    attempts: int = 1
+    """Program runs per training example; each different passing trace becomes rows."""
+    min_traces: int = 8
+    """With fewer passing traces the step is refused."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a program is optimised and run, besides the seed."""
+
+    prompts: PromptSearch = field(default_factory=PromptSearch)
+    weights: WeightTuning = field(default_factory=WeightTuning)
+    bootstrap: Sampling = field(default_factory=Sampling)
+    """Sampling while traces are collected."""
+    evaluate: Sampling = field(default_factory=Sampling)
+    """Sampling while candidates and finished programs are scored."""
+    threshold: float = 1.0
+    """The metric value from which a trace passes (the paper's λ)."""
+    threads: int = 1
+    """CPU threads of the engine: part of the recipe, because sums round differently with another number."""
+
+    def override(self, values: Mapping[str, Any]) -> "Recipe":
+        """This recipe with some values replaced, named by dotted path: `{"weights.rank": 8}`.
+
+        Raises ValueError naming the key that does not exist and those that do.
+        """
+        result = self
+        for key, value in values.items():
+            known = result.flat()
+            if key not in known:
+                raise ValueError(f"recipe has no value {key!r}; it has {', '.join(known)}")
+            if not isinstance(value, type(known[key])) and not (isinstance(known[key], float) and type(value) is int):
+                raise ValueError(f"recipe value {key}={value!r}: expected {type(known[key]).__name__}")
+            part, _, name = key.rpartition(".")
+            if part:
+                name, value = part, replace(getattr(result, part), **{name: value})
+            result = replace(result, **{name: value})
+        return result
+
+    def flat(self) -> dict[str, int | float | str | bool]:
+        """All values by dotted path, as provenance records them."""
+        flat: dict[str, int | float | str | bool] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, int | float | str):
+                flat[each.name] = value
+            else:
+                flat.update({f"{each.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)})
+        return flat

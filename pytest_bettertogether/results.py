@@ -1,0 +1,159 @@
+"""What a run leaves behind: frozen records that go to JSON and back."""
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Usage:
+    """LM calls and tokens."""
+
+    lm_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.lm_calls + other.lm_calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class ExampleScore:
+    """One example's score, within 0...1, and whether a completion on the way was unparsable."""
+
+    id: str
+    score: float
+    unparsable: bool = False
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one optimisation step did. `path` ends with the step itself: `pw` is the w after a p.
+
+    For p, `valid_scores` are the candidates' scores on V by candidate name; for w, `losses`
+    are the mean training loss of each epoch. `traces_passed` counts passing program runs,
+    `distinct_outputs` the different final predictions among them.
+    """
+
+    path: str
+    usage: Usage
+    runs: int
+    traces_passed: int
+    distinct_outputs: int
+    seconds: float
+    train_rows: int = 0
+    train_steps: int = 0
+    losses: tuple[float, ...] = ()
+    adapter: str = ""
+    chosen: str = ""
+    valid_scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One seed of a cell: per-example test scores, and the steps that made the program.
+
+    `refused` says why a weight step was refused; there are no examples then.
+    """
+
+    seed: int
+    examples: tuple[ExampleScore, ...]
+    usage: Usage
+    seconds: float
+    steps: tuple[StepRecord, ...]
+    refused: str = ""
+
+    @property
+    def score(self) -> float:
+        """The mean over the test split, within 0...1."""
+        return math.fsum(each.score for each in self.examples) / len(self.examples)
+
+
+@dataclass(frozen=True, repr=False, order=False)
+class CellResult:
+    """One cell, task x model x strategy: the value behind `better_together()`.
+
+    Refused if any of its seeds was. Compares with a baseline by the gate's test, and with
+    numbers (within 0...1) and other results by plain score, which no error budget covers.
+    """
+
+    task: str
+    model: str
+    strategy: str
+    seeds: tuple[SeedResult, ...]
+    provenance: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The part of the test id in brackets, and the key in the baseline file: `tiny-pwp`."""
+        return f"{self.model}-{self.strategy}"
+
+    @property
+    def refused(self) -> str:
+        """Why it was refused, or the empty string."""
+        return next((f"seed {each.seed}: {each.refused}" for each in self.seeds if each.refused), "")
+
+    @property
+    def score(self) -> float:
+        """Mean over seeds and test examples, within 0...1; raises ValueError for a refused cell."""
+        if self.refused:
+            raise ValueError(f"{self.task}[{self.id}] has no score, it was refused: {self.refused}")
+        return math.fsum(each.score for each in self.seeds) / len(self.seeds)
+
+    @property
+    def n(self) -> int:
+        """Test examples (each seen once per seed)."""
+        return len(self.seeds[0].examples)
+
+    def __repr__(self) -> str:
+        if self.refused:
+            return f"{self.task}[{self.id}] refused"
+        return f"{self.score:.1%} on {self.task}[{self.id}], n = {self.n}, {len(self.seeds)} seed(s)"
+
+    def __lt__(self, other: object) -> bool:
+        return self._compare(operator.lt, other)
+
+    def __le__(self, other: object) -> bool:
+        return self._compare(operator.le, other)
+
+    def __gt__(self, other: object) -> bool:
+        return self._compare(operator.gt, other)
+
+    def __ge__(self, other: object) -> bool:
+        return self._compare(operator.ge, other)
+
+    def _compare(self, compare: Callable[[float, float], bool], other: object) -> bool:
+        if isinstance(other, CellResult):
+            return compare(self.score, other.score)
+        if isinstance(other, int | float):
+            return compare(self.score, other)
+        return NotImplemented  # type: ignore[no-any-return]  # the protocol of comparisons, which has no type
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "CellResult":
+        """Read what `to_json` wrote."""
+        return cls(**{**data, "seeds": tuple(_seed(each) for each in data["seeds"])})
+
+
+def _seed(data: dict[str, Any]) -> SeedResult:
+    return SeedResult(
+        **{
+            **data,
+            "examples": tuple(ExampleScore(**each) for each in data["examples"]),
+            "usage": Usage(**data["usage"]),
+            "steps": tuple(
+                StepRecord(**{**each, "usage": Usage(**each["usage"]), "losses": tuple(each["losses"])})
+                for each in data["steps"]
+            ),
+        }
+    )
