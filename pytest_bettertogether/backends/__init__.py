@@ -1,0 +1,75 @@
+"""What an engine must do, and the values that pass between it and the algorithm.
+
+Two verbs: `generate` and `finetune`. An adapter is an argument of each call, so one
+loaded engine serves the base model and every adapter. The engines themselves are
+modules of this package that nobody imports: `load` finds them by name at run time,
+because they alone bring in torch and its friends.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..program import Adapter
+from ..prompt import Message
+from ..recipe import Sampling, WeightTuning
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One chat to complete. `noise` (64 bits) decides its sampled tokens, whatever batch it is in."""
+
+    messages: tuple[Message, ...]
+    noise: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the model answered, without its end-of-turn token."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    truncated: bool = False
+    """Cut off at `max_tokens`."""
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One predictor call to learn: the loss is on the completion (and its end of turn) alone."""
+
+    messages: tuple[Message, ...]
+    completion: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished fine-tuning: the adapter and the mean loss of each epoch."""
+
+    adapter: Adapter
+    losses: tuple[float, ...]
+    steps: int
+
+
+class BackendError(Exception):
+    """An engine could not do what was asked; its text is for the user. Never a score."""
+
+
+class Backend(Protocol):
+    """An engine with one loaded base model."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+    ) -> list[Completion]:
+        """Complete every prompt, in order."""
+        ...
+
+    def finetune(
+        self, rows: Sequence[TrainingRow], recipe: WeightTuning, seed: int, start: Adapter | None = None
+    ) -> Training:
+        """Train a new adapter on `rows`; with `start` it begins as that adapter's copy."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """What results depend on: weights' digest or revision, dtype, device, versions."""
+        ...

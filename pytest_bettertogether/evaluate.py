@@ -1,0 +1,92 @@
+"""A program on a split, judged by a metric: scores with per-example records."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .backends import Backend, Completion, Prompt
+from .data import Example, Splits
+from .lockstep import Run, run_program
+from .metrics import Metric
+from .program import Program, ProgramState
+from .recipe import Recipe, Sampling
+from .results import ExampleScore, Usage
+from .seeds import derive
+
+
+class MetricError(Exception):
+    """The user's metric raised or returned something that is no score."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One seed of one task on one model: all that the optimisers and the evaluation work with."""
+
+    task: str
+    model: str
+    seed: int
+    program: Program
+    splits: Splits
+    metric: Metric
+    backend: Backend
+    recipe: Recipe
+
+    def derive(self, *parts: str | int) -> int:
+        """A seed for one purpose inside this experiment, say ("p", "w", "search")."""
+        return derive(self.seed, self.task, self.model, *parts)
+
+    def run(
+        self, state: ProgramState, examples: Sequence[Example], sampling: Sampling, seed: int, attempt: int = 0
+    ) -> list[Run]:
+        """Run the program in `state`: its demos in the prompts, every call on its weights."""
+
+        def generate(prompts: Sequence[Prompt]) -> list[Completion]:
+            return self.backend.generate(prompts, sampling, state.adapter)
+
+        return run_program(self.program, state, examples, generate, seed, attempt)
+
+    def score(self, run: Run) -> float:
+        """The metric's verdict on one run; 0 where no prediction came out of it.
+
+        Raises MetricError if the metric raises or returns anything but a number in 0...1.
+        """
+        if run.prediction is None:
+            return 0.0
+        try:
+            value = float(self.metric(run.example, run.prediction))
+        except Exception as error:  # the user's code: reported with the example, never a score
+            raise MetricError(f"the metric raised {error!r} on example {run.example.id!r}") from error
+        if not (math.isfinite(value) and 0.0 <= value <= 1.0):
+            raise MetricError(f"the metric returned {value} on example {run.example.id!r}: a score is within 0...1")
+        return value
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per-example scores of one program on one split, and what they cost."""
+
+    examples: tuple[ExampleScore, ...]
+    usage: Usage
+
+    @property
+    def mean(self) -> float:
+        """The score: the metric's mean over the split, within 0...1."""
+        return math.fsum(each.score for each in self.examples) / len(self.examples)
+
+
+def evaluate(experiment: Experiment, state: ProgramState, examples: Sequence[Example], seed: int) -> Evaluation:
+    """Score the program in `state` on `examples`; `seed` feeds the noise of sampled tokens."""
+    runs = experiment.run(state, examples, experiment.recipe.evaluate, seed)
+    return Evaluation(
+        tuple(ExampleScore(run.example.id, experiment.score(run), run.unparsable) for run in runs), usage(runs)
+    )
+
+
+def usage(runs: Sequence[Run]) -> Usage:
+    """LM calls and tokens of some runs, read off their traces."""
+    completions = [call.completion for run in runs for call in run.trace]
+    return Usage(
+        len(completions),
+        sum(each.prompt_tokens for each in completions),
+        sum(each.completion_tokens for each in completions),
+    )

@@ -1,0 +1,1 @@
+"""The optimisers and the loop that alternates them; they need neither pytest nor a disk."""

@@ -1,0 +1,43 @@
+"""Bootstrapping: run the current program, keep the traces that pass the metric."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..data import Example
+from ..evaluate import Experiment, usage
+from ..lockstep import Run
+from ..program import ProgramState
+from ..results import Usage
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Passing runs in order of examples, then attempts; no two of one example with the same outputs."""
+
+    passing: tuple[Run, ...]
+    runs: int
+    usage: Usage
+
+    @property
+    def distinct_outputs(self) -> int:
+        """How many different final predictions the passing runs hold: 1 makes a weight step collapse."""
+        return len({repr(run.prediction) for run in self.passing})
+
+
+def bootstrap(
+    experiment: Experiment, state: ProgramState, examples: Sequence[Example], attempts: int, path: tuple[str, ...]
+) -> Traces:
+    """Run the program in `state` on `examples`, `attempts` times each, and keep what passes.
+
+    A run passes when its score reaches the recipe's threshold and each of its completions
+    could be parsed: a partial answer is no example to learn from.
+    """
+    seed = experiment.derive(*path, "bootstrap")
+    sampling = experiment.recipe.bootstrap
+    runs = [run for attempt in range(attempts) for run in experiment.run(state, examples, sampling, seed, attempt)]
+    passing: dict[str, dict[str, Run]] = {example.id: {} for example in examples}
+    for run in runs:
+        if not run.unparsable and experiment.score(run) >= experiment.recipe.threshold:
+            outputs = repr([(call.predictor, call.inputs, call.outputs) for call in run.trace])
+            passing[run.example.id].setdefault(outputs, run)
+    return Traces(tuple(run for kept in passing.values() for run in kept.values()), len(runs), usage(runs))

@@ -1,0 +1,71 @@
+"""Step w: LoRA fine-tuning on the program's own passing traces (paper, Algorithm 2, BootstrapFinetune)."""
+
+import time
+from collections.abc import Sequence
+
+from ..backends import TrainingRow
+from ..evaluate import Experiment
+from ..lockstep import Run
+from ..program import Program, ProgramState
+from ..prompt import render, render_outputs
+from ..results import StepRecord
+from .bootstrap import Traces, bootstrap
+from .outcome import Outcome
+
+
+def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[str, ...]) -> Outcome:
+    """Train one adapter for all predictors; the program afterwards has its original prompts and the new weights.
+
+    The program in `state`, its demos included, makes the traces on all of train; the rows
+    hold the vanilla prompt. After an earlier w the new adapter begins as a copy of that one.
+    With fewer passing traces than the recipe's `min_traces` the step is refused.
+    """
+    began = time.perf_counter()
+    recipe = experiment.recipe.weights
+    traces = bootstrap(experiment, state, experiment.splits.train, recipe.attempts, path)
+    if len(traces.passing) < recipe.min_traces:
+        refused = (
+            f"step w after {''.join(path[:-1]) or 'zero'}: {len(traces.passing)} of {traces.runs} program runs passed "
+            f"the metric, and at least {recipe.min_traces} different ones are needed to train on"
+        )
+        return Outcome(state, _record(path, traces, began), refused)
+    rows = training_rows(experiment.program, traces.passing)
+    training = experiment.backend.finetune(rows, recipe, experiment.derive(*path, "train"), state.adapter)
+    record = _record(path, traces, began, len(rows), training.steps, training.losses, training.adapter.digest)
+    return Outcome(ProgramState(adapter=training.adapter), record)
+
+
+def training_rows(program: Program, runs: Sequence[Run]) -> list[TrainingRow]:
+    """One row per predictor call of each run, with the prompt as the user wrote it (no demos)."""
+    signatures = {name: predictor.signature for name, predictor in program.predictors().items()}
+    return [
+        TrainingRow(
+            render(signatures[call.predictor], (), call.inputs),
+            render_outputs(signatures[call.predictor], call.outputs or {}),
+        )
+        for run in runs
+        for call in run.trace
+    ]
+
+
+def _record(
+    path: tuple[str, ...],
+    traces: Traces,
+    began: float,
+    train_rows: int = 0,
+    train_steps: int = 0,
+    losses: tuple[float, ...] = (),
+    adapter: str = "",
+) -> StepRecord:
+    return StepRecord(
+        path="".join(path),
+        usage=traces.usage,
+        runs=traces.runs,
+        traces_passed=len(traces.passing),
+        distinct_outputs=traces.distinct_outputs,
+        seconds=time.perf_counter() - began,
+        train_rows=train_rows,
+        train_steps=train_steps,
+        losses=losses,
+        adapter=adapter,
+    )

@@ -1,0 +1,142 @@
+"""The lock-step runner: naive programs, batched calls."""
+
+import pytest
+
+from pytest_bettertogether import Example, Predict, Prediction, Program, lockstep
+from pytest_bettertogether.backends import Completion
+from pytest_bettertogether.lockstep import ProgramError, run_program
+from pytest_bettertogether.program import ProgramState
+
+EXAMPLES = [Example.of({"id": str(n), "n": str(n)}) for n in range(5)]
+
+
+class Countdown(Program):
+    """Asks as many times as its input says, then once more."""
+
+    def __init__(self):
+        self.step = Predict("n -> n_next")
+        self.end = Predict("n -> answer")
+
+    def forward(self, n):
+        while n != "0":
+            n = self.step(n=n).n_next
+        return self.end(n=n)
+
+
+class Engine:
+    def __init__(self):
+        self.waves = []
+
+    def __call__(self, prompts):
+        self.waves.append(prompts)
+        return [Completion(self.answer(prompt.messages), 1, 1) for prompt in prompts]
+
+    @staticmethod
+    def answer(messages):
+        n = int(messages[-1].content.removeprefix("n: "))
+        return f"answer: done {n}" if "answer" in messages[0].content else f"n_next: {n - 1}"
+
+
+def test_each_wave_is_one_batch_and_results_keep_their_order():
+    engine = Engine()
+    runs = run_program(Countdown(), ProgramState(), EXAMPLES, engine, seed=0)
+    assert [len(wave) for wave in engine.waves] == [5, 4, 3, 2, 1]
+    assert [run.example.id for run in runs] == ["0", "1", "2", "3", "4"]
+    assert [len(run.trace) for run in runs] == [1, 2, 3, 4, 5]
+    assert [call.predictor for call in runs[2].trace] == ["step", "step", "end"]
+    assert runs[2].trace[0].outputs == {"n_next": "1"}
+    assert all(run.prediction.answer == "done 0" and not run.unparsable for run in runs)
+
+
+def test_a_cap_on_examples_in_flight_changes_batches_but_no_result(monkeypatch):
+    whole = run_program(Countdown(), ProgramState(), EXAMPLES, Engine(), seed=0)
+    monkeypatch.setattr(lockstep, "IN_FLIGHT", 2)
+    engine = Engine()
+    assert run_program(Countdown(), ProgramState(), EXAMPLES, engine, seed=0) == whole
+    assert max(map(len, engine.waves)) == 2
+
+
+def test_noise_belongs_to_seed_example_predictor_call_and_attempt():
+    def noises(examples, seed=0, attempt=0):
+        engine = Engine()
+        run_program(Countdown(), ProgramState(), examples, engine, seed, attempt)
+        return [prompt.noise for wave in engine.waves for prompt in wave]
+
+    everything = noises(EXAMPLES)
+    assert len(set(everything)) == len(everything) == 15
+    assert set(noises(EXAMPLES[3:4])) < set(everything)  # neighbours do not matter
+    assert not set(everything) & set(noises(EXAMPLES, seed=1))
+    assert not set(everything) & set(noises(EXAMPLES, attempt=1))
+
+
+def test_an_unparsable_completion_ends_its_run_and_no_other():
+    def silent_on_1(prompts):
+        return [
+            Completion("" if each.messages[-1].content == "n: 1" else Engine.answer(each.messages), 1, 1)
+            for each in prompts
+        ]
+
+    runs = run_program(Countdown(), ProgramState(), EXAMPLES[:3], silent_on_1, seed=0)
+    assert [run.unparsable for run in runs] == [False, True, True]
+    assert runs[0].prediction.answer == "done 0"
+    assert runs[1].prediction is None
+    assert runs[2].trace[-1].outputs is None
+
+
+class Recovers(Countdown):
+    def forward(self, n):
+        try:
+            return self.end(n=n)
+        except ValueError:
+            return Prediction(answer="gave up")
+
+
+def test_a_program_may_catch_an_unparsable_completion():
+    (run,) = run_program(Recovers(), ProgramState(), EXAMPLES[:1], lambda prompts: [Completion("", 1, 0)], seed=0)
+    assert run.prediction.answer == "gave up"
+    assert run.unparsable
+
+
+def failing(forward):
+    return type("Mine", (Countdown,), {"forward": forward})()
+
+
+@pytest.mark.parametrize(
+    ("forward", "problem"),
+    [
+        (
+            lambda self, n: self.end(n=n).anwser,
+            "AttributeError.*this prediction has no 'anwser'.*on example '0' after end",
+        ),
+        (lambda self, n: [].append(self.end(n=n)), "returned None on example '0'"),
+        (lambda self, n: self.end(n=n).answer, "returned a str on example '0'"),
+        (lambda self, n: Prediction(answer=n), "never called a predictor on example '0'"),
+        (lambda self, m: self.end(n=m), "forward takes m"),
+        (lambda self, n: Predict("n -> answer")(n=n), "assign it in __init__"),
+    ],
+)
+def test_a_fault_of_the_program_is_an_error_that_names_the_example(forward, problem):
+    with pytest.raises(ProgramError, match=problem):
+        run_program(failing(forward), ProgramState(), EXAMPLES[:2], Engine(), seed=0)
+
+
+def test_a_program_without_predictors_is_refused():
+    with pytest.raises(ProgramError, match="has no predictor"):
+        run_program(Program(), ProgramState(), EXAMPLES, Engine(), seed=0)
+
+
+def test_an_engines_error_goes_through_and_lets_programs_clean_up():
+    cleaned = []
+
+    def forward(self, n):
+        try:
+            return self.end(n=n)
+        finally:
+            cleaned.append(n)
+
+    def broken(prompts):
+        raise OSError("out of memory")
+
+    with pytest.raises(OSError, match="out of memory"):
+        run_program(failing(forward), ProgramState(), EXAMPLES, broken, seed=0)
+    assert cleaned == ["0", "1", "2", "3", "4"]
