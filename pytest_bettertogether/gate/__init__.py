@@ -1,0 +1,1 @@
+"""Baselines and statistics: is this result worse than that one?"""

@@ -1,0 +1,116 @@
+"""Baseline files: `baselines/<task>.json` beside the suite, one entry per cell, made to be committed and diffed."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..results import CellResult
+
+SCHEMA = 1
+
+
+class BaselineError(Exception):
+    """A baseline file that cannot be read; says which file, what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One cell as recorded: scores per seed and test example, or why it was refused.
+
+    `identity` names what a comparison is only fair on: test split, metric, program and prompt format.
+    """
+
+    seeds: Mapping[int, tuple[float, ...]]
+    refused: str
+    identity: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    @property
+    def score(self) -> float:
+        """Mean over seeds and examples, within 0...1."""
+        means = [sum(outcomes) / len(outcomes) for outcomes in self.seeds.values()]
+        return sum(means) / len(means)
+
+
+def read(path: Path) -> dict[str, Recorded]:
+    """The recorded cells by id (`tiny-pwp`); none if there is no file.
+
+    Raises BaselineError for a file that is not one of ours or not of this schema.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise BaselineError(
+                f"{path}: baseline schema {data['schema']!r}, this version reads {SCHEMA}: "
+                "use the pytest-bettertogether that wrote it, or record again with --bt-update-baselines"
+            )
+        return {name: _read_cell(cell) for name, cell in data["cells"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BaselineError(
+            f"{path}: not a readable baseline file ({type(error).__name__}: {error}): "
+            "restore it from version control, or delete it and record again with --bt-update-baselines"
+        ) from error
+
+
+def write(path: Path, task: str, results: Iterable[CellResult], made: Mapping[str, Any]) -> None:
+    """Record `results`, each replacing its cell's entry, and leave the other cells as they are.
+
+    `made` says when and at which commit. Written aside and renamed: a reader never sees half a file.
+    """
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
+    for result in results:
+        cells[result.id] = _write_cell(result, made)
+    text = json.dumps({"schema": SCHEMA, "task": task, "cells": cells}, indent=1, sort_keys=True, ensure_ascii=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(text + "\n")
+        os.chmod(aside, 0o644)  # mkstemp's 0600 would keep colleagues from reading it
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:
+    identity = result.provenance["identity"]
+    provenance = {key: value for key, value in result.provenance.items() if key != "identity"}
+    entry = {"identity": identity, "provenance": {**provenance, **made}}
+    if result.refused:
+        return {**entry, "refused": result.refused}
+    return {
+        **entry,
+        "n": result.n,
+        "score": round(result.score, 6),
+        "seeds": {str(each.seed): _pack([example.score for example in each.examples]) for each in result.seeds},
+    }
+
+
+def _read_cell(cell: Mapping[str, Any]) -> Recorded:
+    if "refused" in cell:
+        return Recorded({}, str(cell["refused"]), cell["identity"], cell["provenance"])
+    seeds = {int(seed): _unpack(outcomes) for seed, outcomes in cell["seeds"].items()}
+    if not seeds or any(len(outcomes) != cell["n"] for outcomes in seeds.values()):
+        raise ValueError(f"every seed needs the outcomes of n = {cell['n']} examples")
+    return Recorded(seeds, "", cell["identity"], cell["provenance"])
+
+
+def _pack(scores: list[float]) -> str | list[float]:
+    """0/1 outcomes as one line of digits, in the order of the test split; graded ones as numbers."""
+    if all(score in (0.0, 1.0) for score in scores):
+        return "".join(str(int(score)) for score in scores)
+    return [round(score, 6) for score in scores]
+
+
+def _unpack(packed: str | list[float]) -> tuple[float, ...]:
+    scores = tuple(float(each) for each in packed)
+    if not all(0.0 <= score <= 1.0 for score in scores):
+        raise ValueError("an outcome is outside 0...1")
+    return scores

@@ -1,0 +1,1 @@
+"""From results to text: pure functions, no clock, no files, no pytest."""
