@@ -1,4 +1,7 @@
-"""pytest-bettertogether: optimise language-model programs, evaluate them, gate CI on the result."""
+"""pytest-bettertogether: optimise language-model programs, evaluate them, gate CI on the result.
+
+PYTEST_DONT_REWRITE: there are no asserts here, and a suite's helper may import this before pytest does.
+"""
 
 from .data import Example, Splits, Task
 from .metrics import exact_match

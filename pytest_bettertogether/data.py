@@ -95,7 +95,7 @@ class Task:
 
     `program` is a Program class or a function that makes one; `data` is called once, when
     the first cell needs it, so that collecting tests reads no file. `recipe` overrides
-    values of the model's recipe for this task, as in `{"prompts.max_labelled": 8}`.
+    values of the model's recipe for this task, as in `{"search.max_labelled": 8}`.
     """
 
     program: Callable[[], Program]

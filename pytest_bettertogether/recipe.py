@@ -39,7 +39,7 @@ class PromptSearch:
 
 
 @dataclass(frozen=True)
-class WeightTuning:
+class LoraTuning:
     """Step w, LoRA on the program's own passing traces (paper, section 3.2 of the notes)."""
 
     rank: int = 32
@@ -65,8 +65,8 @@ class WeightTuning:
 class Recipe:
     """Everything that decides how a program is optimised and run, besides the seed."""
 
-    prompts: PromptSearch = field(default_factory=PromptSearch)
-    weights: WeightTuning = field(default_factory=WeightTuning)
+    search: PromptSearch = field(default_factory=PromptSearch)
+    lora: LoraTuning = field(default_factory=LoraTuning)
     bootstrap: Sampling = field(default_factory=Sampling)
     """Sampling while traces are collected."""
     evaluate: Sampling = field(default_factory=Sampling)
@@ -77,7 +77,7 @@ class Recipe:
     """CPU threads of the engine: part of the recipe, because sums round differently with another number."""
 
     def override(self, values: Mapping[str, Any]) -> "Recipe":
-        """This recipe with some values replaced, named by dotted path: `{"weights.rank": 8}`.
+        """This recipe with some values replaced, named by dotted path: `{"lora.rank": 8}`.
 
         Raises ValueError naming the key that does not exist and those that do.
         """

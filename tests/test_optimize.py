@@ -110,7 +110,7 @@ def test_p_never_shows_a_candidate_the_rows_it_is_scored_on(path):
 def test_p_takes_t_and_v_from_all_over_a_sorted_train():
     """DSPy's defect 6: a validation split cut off the head of a class-sorted list, the same at every step."""
     mine = experiment()
-    halves = [divide(SPLITS.train, mine.recipe.prompts, mine.derive(*path, "divide")) for path in ("p", "pp", "wp")]
+    halves = [divide(SPLITS.train, mine.recipe.search, mine.derive(*path, "divide")) for path in ("p", "pp", "wp")]
     for for_traces, for_scores in halves:
         assert {e["colour"] for e in for_traces} == {e["colour"] for e in for_scores} == set(COLOURS)
     assert len({tuple(e.id for e in for_traces) for for_traces, _ in halves}) == 3
@@ -271,7 +271,7 @@ def test_programs_of_several_predictors_train_one_adapter_on_all_calls():
     assert {row.completion.split(":")[0] for row in trained} == {"search", "colour"}
     best, _ = found.steps
     assert best.chosen == "zero"
-    labelled = optimized("p", answer=answer, program=TwoHops(), recipe=Recipe().override({"prompts.candidates": 0}))
+    labelled = optimized("p", answer=answer, program=TwoHops(), recipe=Recipe().override({"search.candidates": 0}))
     assert labelled[1].steps[0].valid_scores.keys() == {"zero", "labelled", "unshuffled"}
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..program import Adapter
 from ..prompt import Message
-from ..recipe import Sampling, WeightTuning
+from ..recipe import LoraTuning, Sampling
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Backend(Protocol):
         ...
 
     def finetune(
-        self, rows: Sequence[TrainingRow], recipe: WeightTuning, seed: int, start: Adapter | None = None
+        self, rows: Sequence[TrainingRow], recipe: LoraTuning, seed: int, start: Adapter | None = None
     ) -> Training:
         """Train a new adapter on `rows`; with `start` it begins as that adapter's copy."""
         ...

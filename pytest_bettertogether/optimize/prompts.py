@@ -23,7 +23,7 @@ def optimize_prompts(experiment: Experiment, state: ProgramState, path: tuple[st
     from the original prompts and run on the same weights. The first best candidate wins.
     """
     began = time.perf_counter()
-    recipe = experiment.recipe.prompts
+    recipe = experiment.recipe.search
     for_traces, for_scores = divide(experiment.splits.train, recipe, experiment.derive(*path, "divide"))
     traces = bootstrap(experiment, state, for_traces, recipe.attempts, path)
     spent = traces.usage
@@ -73,7 +73,7 @@ def candidates(
     The fixed arms of the authors' code first (reference: dspy/teleprompt/random_search.py):
     no demos, labelled only, traces in their order; then the sampled ones.
     """
-    recipe = experiment.recipe.prompts
+    recipe = experiment.recipe.search
     found: dict[str, Demos] = {}
 
     def add(name: str, runs: Sequence[Run], random: Random) -> None:

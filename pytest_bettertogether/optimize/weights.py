@@ -21,7 +21,7 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
     With fewer passing traces than the recipe's `min_traces` the step is refused.
     """
     began = time.perf_counter()
-    recipe = experiment.recipe.weights
+    recipe = experiment.recipe.lora
     traces = bootstrap(experiment, state, experiment.splits.train, recipe.attempts, path)
     if len(traces.passing) < recipe.min_traces:
         refused = (

@@ -1,0 +1,238 @@
+"""The Hugging Face engine: transformers for generation, peft for adapters, in this process.
+
+One base model stays loaded; adapters are switched, never merged. The same prompts,
+sampling, adapter and thread count give the same bits on a CPU.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from ..program import Adapter
+from ..prompt import Message
+from ..recipe import LoraTuning, Sampling
+from . import BackendError, Completion, Prompt, Training, TrainingRow, noise
+from .adapters import Adapters, quiet
+
+if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
+    from ..models import Model
+
+BATCH_ROWS = 64
+BATCH_TOKENS = 32_768
+"""Prompt and new tokens of one batch at most: bounds the memory of keys, values and logits."""
+
+
+class HuggingFace:
+    """Generates with, and fine-tunes, one causal language model."""
+
+    def __init__(self, model: "Model", adapters: Path) -> None:
+        self.threads = model.recipe.threads
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # AVX2 has no bfloat16 arithmetic (4x slower than float32, measured), and float32 is what CPUs reproduce.
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        self.identity = {"model": model.name, "revision": model.revision, "weights": weights_digest(model.path)}
+        try:
+            with quiet():
+                self.tokenizer = AutoTokenizer.from_pretrained(model.path, revision=model.revision)
+                base = AutoModelForCausalLM.from_pretrained(model.path, revision=model.revision, dtype=dtype)
+        except (OSError, ValueError) as error:
+            raise BackendError(f"model {model.name}: cannot load {model.path!r}: {error}") from error
+        if self.tokenizer.chat_template is None:
+            raise BackendError(
+                f"model {model.name}: {model.path!r} has no chat template; use an instruct or chat model"
+            )
+        self.base = base.to(self.device).eval()
+        self.base.requires_grad_(False)
+        self.adapters = Adapters(self.base, adapters)
+        self.context = int(self.base.config.max_position_embeddings)
+        self.ends = _end_tokens(self.base, self.tokenizer)
+        special = sorted({*self.tokenizer.all_special_tokens, *map(str, self.tokenizer.added_tokens_decoder.values())})
+        self.special = re.compile("|".join(map(re.escape, special))) if special else None
+
+    def describe(self) -> dict[str, str]:
+        """Weights, device, dtype, threads and versions: what a recorded number depends on."""
+        return {
+            **self.identity,
+            "backend": "hf",
+            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+            "dtype": str(self.base.dtype).removeprefix("torch."),
+            "threads": str(self.threads),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+    ) -> list[Completion]:
+        """Complete every prompt, in order.
+
+        Raises BackendError, before anything is computed, if a prompt does not fit the context.
+        """
+        encoded = [self.encode(prompt.messages) for prompt in prompts]
+        longest = max((len(ids) for ids in encoded), default=0)
+        if longest + sampling.max_tokens > self.context:
+            raise BackendError(
+                f"a prompt of {longest} tokens and {sampling.max_tokens} new ones exceed the context of "
+                f"{self.context} tokens by {longest + sampling.max_tokens - self.context}: "
+                "use fewer demos, a smaller max_tokens or a model with a longer context"
+            )
+        completions: dict[int, Completion] = {}
+        with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
+            for batch in _batches(encoded, sampling.max_tokens):
+                rows = [(encoded[i], prompts[i].noise) for i in batch]
+                for i, new in zip(batch, self._complete(model, rows, sampling), strict=True):
+                    completions[i] = self._completion(len(encoded[i]), new, sampling)
+        return [completions[i] for i in range(len(prompts))]
+
+    def finetune(
+        self, rows: Sequence[TrainingRow], recipe: LoraTuning, seed: int, start: Adapter | None = None
+    ) -> Training:
+        """Train a LoRA adapter; the loss covers each row's completion and its end-of-turn token, nothing else."""
+        from .lora import train  # peft takes seconds to import: only programs that reach a weight step pay
+
+        encoded = [self.encode_row(row) for row in rows]
+        longest = max(len(ids) for ids, _ in encoded)
+        if longest > self.context:
+            raise BackendError(
+                f"a training row of {longest} tokens exceeds the context of {self.context} by {longest - self.context}"
+            )
+        with _threads(self.threads):
+            return train(self.adapters, encoded, recipe, seed, start)
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a chat, up to where the model's answer begins."""
+        ids: list[int] = self.tokenizer.apply_chat_template(
+            self._turns(messages), add_generation_prompt=True, return_dict=False
+        )
+        return ids
+
+    def encode_row(self, row: TrainingRow) -> tuple[list[int], int]:
+        """Token ids of a training row, and how many of them are prompt; the rest carry the loss.
+
+        The completion ends with the model's end-of-turn token, so that the tuned model stops.
+        """
+        prompt = self.encode(row.messages)
+        turns = self._turns((*row.messages, Message("assistant", row.completion)))
+        whole: list[int] = self.tokenizer.apply_chat_template(turns, return_dict=False)
+        if whole[: len(prompt)] != prompt:
+            raise BackendError(
+                "the chat template writes a prompt differently once it is answered, so the completion's tokens "
+                "cannot be told from the prompt's: use a model whose template only appends"
+            )
+        completion = whole[len(prompt) :]
+        end = next((i for i, token in enumerate(completion) if token in self.ends), None)
+        # A template may write more behind the end of turn (a line break, say); a model never generates that.
+        completion = completion[: end + 1] if end is not None else [*completion, self.ends[0]]
+        return prompt + completion, len(prompt)
+
+    def _turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+        """Messages as the chat template takes them, with no way for a field's text to pose as a turn marker."""
+        return [
+            {
+                "role": message.role,
+                "content": self.special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", message.content)
+                if self.special
+                else message.content,
+            }
+            for message in messages
+        ]
+
+    def _completion(self, prompt_tokens: int, new: list[int], sampling: Sampling) -> Completion:
+        ended = bool(new) and new[-1] in self.ends
+        text: str = self.tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=True)
+        return Completion(text, prompt_tokens, len(new), truncated=not ended and len(new) == sampling.max_tokens)
+
+    def _complete(self, model: Any, rows: Sequence[tuple[list[int], int]], sampling: Sampling) -> list[list[int]]:
+        """New tokens of each row, its end token included: one left-padded batch, rows leaving as they finish."""
+        width = max(len(ids) for ids, _ in rows)
+        device = self.device
+        tokens = torch.tensor([[0] * (width - len(ids)) + ids for ids, _ in rows], device=device)
+        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids, _ in rows], device=device)
+        keys = torch.tensor([key for _, key in rows], device=device)
+        ends = torch.tensor(self.ends, device=device)
+        cache = DynamicCache()
+        new: list[list[int]] = [[] for _ in rows]
+        alive = list(range(len(rows)))  # which row each line of the batch belongs to
+        done = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        for position in range(sampling.max_tokens):
+            logits = model(
+                input_ids=tokens,
+                attention_mask=mask,
+                position_ids=(mask.cumsum(dim=-1) - 1).clamp(min=0)[:, -tokens.shape[1] :],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            chosen = noise.choose(logits, keys, torch.full_like(keys, position), sampling.temperature, sampling.top_p)
+            for line, token in enumerate(chosen.tolist()):
+                if not done[line]:
+                    new[alive[line]].append(token)
+            done = done | torch.isin(chosen, ends)
+            if done.all():
+                break
+            if 4 * int(done.sum()) >= len(alive):  # copying the cache pays off once a quarter of it is dead weight
+                keep = (~done).nonzero()[:, 0]
+                cache.batch_select_indices(keep)
+                chosen, mask, keys, done = chosen[keep], mask[keep], keys[keep], done[keep]
+                alive = [alive[i] for i in keep.tolist()]
+            tokens = chosen[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=-1)
+        return new
+
+
+def _batches(encoded: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches of similar length, longest first, so that the largest batch fails first if any does."""
+    batch: list[int] = []
+    for i in sorted(range(len(encoded)), key=lambda i: (-len(encoded[i]), i)):
+        width = len(encoded[batch[0]]) if batch else len(encoded[i])
+        if batch and (len(batch) == BATCH_ROWS or (len(batch) + 1) * (width + max_tokens) > BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Ids that end an answer; the tokenizer's own first, for that is the one training appends."""
+    configured = model.generation_config.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
+    ends = [each for each in (tokenizer.eos_token_id, *listed) if each is not None]
+    if not ends:
+        raise BackendError("the model has no end-of-sequence token: generation would never stop")
+    return list(dict.fromkeys(ends))
+
+
+def weights_digest(path: str) -> str:
+    """16 hex digits over a local folder's weight and tokenizer files; empty for a hub id, whose revision says it."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return ""
+    state = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".safetensors", ".json", ".jinja", ".model"}:
+            state.update(file.name.encode() + b"\0")
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    state.update(block)
+    return state.hexdigest()[:16]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with `count` CPU threads, then give the process its own number back."""
+    before = torch.get_num_threads()
+    if before != count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if before != count:
+            torch.set_num_threads(before)

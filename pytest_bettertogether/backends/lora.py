@@ -1,0 +1,139 @@
+"""LoRA training with peft, in a short loop of our own: completion-only loss, AdamW, safetensors out."""
+
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import cross_entropy
+
+from ..program import Adapter
+from ..recipe import LoraTuning
+from . import Training
+from .adapters import Adapters, quiet
+
+Row = tuple[list[int], int]
+"""Token ids of prompt and completion, and how many of them are prompt."""
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+def train(adapters: Adapters, rows: Sequence[Row], recipe: LoraTuning, seed: int, start: Adapter | None) -> Training:
+    """Train one adapter on `rows`, each seen once per epoch in an order drawn from `seed`.
+
+    With `start` the new adapter begins as its copy (same rank and targets) and leaves it as it is.
+    """
+    model = _with_new_adapter(adapters, recipe, seed, start)
+    try:
+        with torch.random.fork_rng(), torch.enable_grad():
+            torch.manual_seed(seed)  # dropout draws from torch's own generator
+            losses, steps = _fit(model, rows, recipe, Random(seed))
+        return Training(_save(model, adapters.folder), losses, steps)
+    finally:
+        model.eval()
+        model.base_model.set_adapter([])  # else peft picks another one itself, and warns of it
+        model.delete_adapter(Adapters.TRAINING)
+
+
+def _with_new_adapter(adapters: Adapters, recipe: LoraTuning, seed: int, start: Adapter | None) -> Any:
+    targets = recipe.targets if recipe.targets == "all-linear" else recipe.targets.split(",")
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)  # LoRA's A matrices start random
+        if adapters.peft is None:
+            adapters.peft = get_peft_model(adapters.base, config, adapter_name=Adapters.TRAINING)
+        else:
+            adapters.peft.add_adapter(Adapters.TRAINING, config)
+    model = adapters.peft
+    if start is not None:
+        set_peft_model_state_dict(model, load_file(Path(start.path) / WEIGHTS), adapter_name=Adapters.TRAINING)
+    model.set_adapter(Adapters.TRAINING)
+    model.train()
+    return model
+
+
+def _fit(model: Any, rows: Sequence[Row], recipe: LoraTuning, random: Random) -> tuple[tuple[float, ...], int]:
+    """Run all epochs; returns the mean loss per completion token of each epoch, and the optimiser steps."""
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0)
+    total = recipe.epochs * math.ceil(len(rows) / recipe.batch)
+    warmup = max(1, round(total * recipe.warmup))
+    losses, step = [], 0
+    for _ in range(recipe.epochs):
+        summed, counted = 0.0, 0
+        for batch in _shuffled_batches(rows, recipe.batch, random):
+            step += 1
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * min(1.0, step / warmup)
+            loss, tokens = _loss(model, batch)
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            summed, counted = summed + loss.item(), counted + tokens
+        if not math.isfinite(summed):
+            raise FloatingPointError(f"the training loss became {summed}: lower lora.learning_rate")
+        losses.append(summed / counted)
+    return tuple(losses), step
+
+
+def _shuffled_batches(rows: Sequence[Row], size: int, random: Random) -> Iterator[list[Row]]:
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    for begin in range(0, len(order), size):
+        yield [rows[i] for i in order[begin : begin + size]]
+
+
+def _loss(model: Any, batch: Sequence[Row]) -> tuple[torch.Tensor, int]:
+    """Summed cross-entropy over the completion tokens of a right-padded batch, and their number."""
+    width = max(len(ids) for ids, _ in batch)
+    device = model.device
+    tokens = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in batch], device=device)
+    mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in batch], device=device)
+    wanted = torch.tensor(
+        [[-100] * prompt + ids[prompt:] + [-100] * (width - len(ids)) for ids, prompt in batch], device=device
+    )
+    logits = model(input_ids=tokens, attention_mask=mask).logits
+    loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), wanted[:, 1:].flatten(), reduction="sum")
+    return loss, int((wanted[:, 1:] != -100).sum())
+
+
+def _save(model: Any, folder: Path) -> Adapter:
+    """Write the adapter as a folder named by its digest, complete or not at all."""
+    tensors = get_peft_model_state_dict(model, adapter_name=Adapters.TRAINING)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder, prefix="writing-"))
+    save_file(tensors, aside / WEIGHTS, metadata={"format": "pt"})
+    config = model.peft_config[Adapters.TRAINING].to_dict()
+    # peft holds the targets in a set, whose order changes with each process, and notes where the base lay.
+    config = {**config, "target_modules": sorted(config["target_modules"]), "base_model_name_or_path": None}
+    (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
+    digest = _digest(aside)
+    home = folder / digest
+    if home.exists():
+        shutil.rmtree(aside)  # the same content is there already
+    else:
+        aside.rename(home)
+    return Adapter(str(home), digest)
+
+
+def _digest(folder: Path) -> str:
+    state = hashlib.sha256()
+    for name in (WEIGHTS, CONFIG):
+        state.update((folder / name).read_bytes())
+    return state.hexdigest()[:16]

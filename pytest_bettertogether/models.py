@@ -1,0 +1,64 @@
+"""Models by name: what `--bt-model` accepts, and what an engine needs to load one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from .backends import Backend
+from .recipe import LoraTuning, PromptSearch, Recipe, Sampling
+from .tiny import WEIGHTS
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model under the name it has in test ids, tables and baselines."""
+
+    name: str
+    path: str
+    """A local folder or a hub id."""
+    revision: str = "main"
+    backend: str = "pytest_bettertogether.backends.huggingface:HuggingFace"
+    """`module:Class` of its engine, imported when the first cell needs it."""
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+TINY = Model(
+    "tiny",
+    str(WEIGHTS),
+    recipe=Recipe(
+        search=PromptSearch(max_bootstrapped=4, max_labelled=8, attempts=3),
+        lora=LoraTuning(rank=16, alpha=32, targets="all-linear", epochs=10, learning_rate=2e-3, clip=1.0, attempts=3),
+        bootstrap=Sampling(temperature=1.0, top_p=1.0, max_tokens=48),
+        evaluate=Sampling(temperature=0.0, max_tokens=48),
+    ),
+)
+
+BUILT_IN: Mapping[str, Model] = {"tiny": TINY}
+
+
+def find(name: str, known: Mapping[str, Model] = BUILT_IN) -> Model:
+    """The model registered as `name`, or else a local folder or hub id (`organisation/model`) taken as it is.
+
+    Raises ValueError that lists the registered names.
+    """
+    if name in known:
+        return known[name]
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"model folder {name}: there is no config.json in it")
+        return Model(folder.resolve().name, str(folder.resolve()))
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and all(name.split("/")):
+        return Model(name.replace("/", "--"), name)
+    raise ValueError(
+        f"unknown model {name!r}; known: {', '.join(sorted(known))}; "
+        "or give a local folder, or a hub id such as organisation/model"
+    )
+
+
+def load(model: Model, adapters: Path) -> Backend:
+    """Start the model's engine; it writes the adapters it trains under the folder `adapters`."""
+    module, _, name = model.backend.partition(":")
+    engine: Backend = getattr(import_module(module), name)(model, adapters)
+    return engine
