@@ -1,0 +1,102 @@
+"""The fixtures, as `pytest --fixtures` shows them."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .data import Task
+from .session import Session
+from .stash import BASELINE, RESULT, SESSION
+from .strategy import Strategy
+from .suite import Suite
+
+if TYPE_CHECKING:  # what gate and results bring in is loaded when a cell needs it
+    from .gate.verdict import Baseline
+    from .models import Model
+    from .results import CellResult
+
+
+@pytest.fixture(scope="session")
+def bt_model(request: pytest.FixtureRequest) -> "Model":
+    """The model of this cell: its name, where its weights are, its recipe."""
+    model: Model = _parameter(request)
+    return model
+
+
+@pytest.fixture
+def bt_strategy(request: pytest.FixtureRequest) -> Strategy:
+    """The strategy of this cell: which optimisation steps, in which order."""
+    strategy: Strategy = _parameter(request)
+    return strategy
+
+
+@pytest.fixture
+def bt_task(request: pytest.FixtureRequest) -> Task:
+    """The task that the test is marked with."""
+    return _suite(request).task
+
+
+@pytest.fixture(scope="session")
+def bt_seeds(pytestconfig: pytest.Config) -> tuple[int, ...]:
+    """The seeds that each cell runs with (--bt-seeds)."""
+    return pytestconfig.stash[SESSION].settings.seeds
+
+
+@pytest.fixture
+def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: Strategy) -> "Baseline":
+    """The recorded result that this cell must hold: `assert better_together() >= bt_baseline`.
+
+    Fails, before anything is trained, where none is recorded or the recorded one no longer
+    fits the test split, the metric or the prompts.
+    """
+    from .gate.baselines import BaselineError
+
+    try:
+        baseline = _session(request).baseline(request.node, _suite(request), bt_model, bt_strategy)
+    except BaselineError as error:
+        pytest.fail(str(error), pytrace=False)
+    request.node.stash[BASELINE] = baseline
+    return baseline
+
+
+@pytest.fixture
+def better_together(
+    request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: Strategy, bt_seeds: tuple[int, ...]
+) -> "Callable[..., CellResult]":
+    """Optimise the task's program on the model, evaluate it: `result = better_together()`.
+
+    `better_together(strategy="p")` is another strategy's result; the steps that the two have in
+    common run once. A refused cell skips its test, unless its baseline has a score.
+    """
+    suite, cells = _suite(request), _session(request).cells
+
+    def run(strategy: str | None = None) -> "CellResult":
+        __tracebackhide__ = True
+        wanted = bt_strategy if strategy is None else Strategy.parse(strategy)
+        result = cells.run(suite, bt_model, wanted, bt_seeds)
+        if wanted == bt_strategy:
+            request.node.stash[RESULT] = result
+            baseline = request.node.stash.get(BASELINE, None)
+            if result.refused and (baseline is None or baseline.holds(result)):
+                pytest.skip(f"refused: {result.refused}")
+        return result
+
+    return run
+
+
+def _parameter(request: pytest.FixtureRequest) -> Any:
+    if not hasattr(request, "param"):
+        pytest.fail("mark the test with @pytest.mark.bettertogether(TASK)", pytrace=False)
+    return request.param
+
+
+def _suite(request: pytest.FixtureRequest) -> Suite:
+    suite = _session(request).suite(request.node)
+    if suite is None:
+        pytest.fail("mark the test with @pytest.mark.bettertogether(TASK)", pytrace=False)
+    return suite
+
+
+def _session(request: pytest.FixtureRequest) -> Session:
+    return request.config.stash[SESSION]

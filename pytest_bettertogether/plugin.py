@@ -1,0 +1,139 @@
+"""The pytest hooks: they translate between pytest and the modules that decide.
+
+Loading this costs a run without suites next to nothing: engines, statistics and tables
+are imported where they are first needed.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from .options import add_options, read_settings
+from .session import Session
+from .stash import BASELINE, RESULT, SESSION
+
+pytest_plugins = ["pytest_bettertogether.fixtures"]
+
+MARKER = (
+    "bettertogether(task, strategies=None, gate=None): optimise and evaluate `task`, once per model and strategy. "
+    "strategies: which ones (default: the paper's eight); gate: those that `>= bt_baseline` can fail (default: all)."
+)
+RECORD = "_bettertogether"
+"""Attribute of a test report that carries a cell's record to wherever the report goes."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the --bt- options."""
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer our own hooks."""
+    from . import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; refuse wrong options before anything is collected."""
+    config.addinivalue_line("markers", MARKER)
+    session = config.stash[SESSION] = Session(read_settings(config))
+    config.pluginmanager.register(Collector(session), "bettertogether-collector")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item per model and strategy of a marked test."""
+    session = metafunc.config.stash[SESSION]
+    suite, models = session.suite(metafunc.definition), session.settings.models
+    if suite is None:
+        return
+    # Counted here and not from the items left to run: a verdict must not depend on -k or --lf.
+    gated = [strategy.id for strategy in suite.strategies if strategy in suite.gate]
+    session.gated.update(f"{metafunc.definition.nodeid}-{model.name}-{name}" for model in models for name in gated)
+    if "bt_model" in metafunc.fixturenames:
+        ids = [model.name for model in models]
+        metafunc.parametrize("bt_model", models, indirect=True, scope="session", ids=ids)
+    if "bt_strategy" in metafunc.fixturenames:
+        ids = [strategy.id for strategy in suite.strategies]
+        metafunc.parametrize("bt_strategy", suite.strategies, indirect=True, ids=ids)
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """Say what will run, where something of ours will."""
+    cells = sum(item.get_closest_marker("bettertogether") is not None for item in items)
+    if not cells:
+        return []
+    settings = config.stash[SESSION].settings
+    models = ", ".join(model.name for model in settings.models)
+    seeds = ", ".join(map(str, settings.seeds))
+    limit = f", first {settings.limit} examples of each split" if settings.limit else ""
+    return [f"better together: {cells} cells on {models}, seeds {seeds}{limit}{'' if settings.gate else ', not gated'}"]
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain a failed `better_together() >= bt_baseline`."""
+    from .results import CellResult
+
+    if op != ">=" or not isinstance(left, CellResult):
+        return None
+    from .gate.verdict import Baseline
+
+    return right.explain(left) if isinstance(right, Baseline) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Send a cell's record along with its report, from an xdist worker too."""
+    report = yield
+    if call.when == "call" and RESULT in item.stash:
+        session = item.config.stash[SESSION]
+        suite = session.suite(item)
+        if suite is not None:
+            record = session.record(suite, item.stash[RESULT], item.stash.get(BASELINE, None))
+            setattr(report, RECORD, record)
+    return report
+
+
+class Collector:
+    """Gathers the cells' records as their reports come in: on the controller, where files are written."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the record of a cell that has run."""
+        if hasattr(report, RECORD):
+            self.session.records.append({**getattr(report, RECORD), "outcome": report.outcome})
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the baselines that were asked for."""
+    ours = session.config.stash[SESSION]
+    if ours.settings.update_baselines and ours.records and not hasattr(session.config, "workerinput"):
+        from .gate.recording import record_baselines
+
+        ours.recorded.extend(record_baselines(ours.records, session.config.rootpath))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the comparison, if a cell has run."""
+    session = config.stash[SESSION]
+    if not session.records:
+        return
+    from .report.text import ASCII, UNICODE, entry, lines
+
+    terminalreporter.section("better together", sep="-")
+    encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"
+    verbose = config.get_verbosity() > 0
+    marks = UNICODE if UNICODE.fit(encoding) else ASCII
+    for line in (*lines([entry(record) for record in session.records], marks, verbose), *session.recorded):
+        terminalreporter.write_line(line)

@@ -1,0 +1,323 @@
+"""The plugin as a user meets it: items, options, baselines, verdicts; a scripted engine keeps it quick."""
+
+import json
+
+import pytest
+import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
+
+CONFTEST = '''
+from pytest_bettertogether.backends import Completion, Training
+from pytest_bettertogether.program import Adapter
+
+
+class Engine:
+    """Knows parity by heart once tuned or shown demos; before that it says "even"."""
+
+    def __init__(self, model, adapters):
+        self.trained = 0
+
+    def generate(self, prompts, sampling, adapter=None):
+        return [Completion("parity: " + self.say(p.messages, adapter), 9, 3) for p in prompts]
+
+    def say(self, messages, adapter):
+        number = int(messages[-1].content.removeprefix("number: "))
+        skilled = adapter or len(messages) > 2
+        return ("even", "odd")[number % 2] if skilled and number % SLIP else "even"
+
+    def finetune(self, rows, recipe, seed, start=None):
+        with open("trainings", "a") as log:
+            log.write("x")
+        return Training(Adapter("", "a1"), (1.0,), 3)
+
+    def describe(self):
+        return {"backend": "scripted"}
+
+
+SLIP = 1000
+
+
+def pytest_bettertogether_models(register):
+    register("parrot", "nowhere", backend="conftest:Engine")
+    register("other", "nowhere", backend="conftest:Engine")
+'''
+
+SUITE = """
+import pytest
+from pytest_bettertogether import Predict, Program, Splits, Task, exact_match
+
+
+class Parity(Program):
+    def __init__(self):
+        self.say = Predict("number -> parity")
+
+    def forward(self, number):
+        return self.say(number=number)
+
+
+def data():
+    rows = [{"id": n, "number": n, "parity": ("even", "odd")[n % 2]} for n in range(1, 121)]
+    return Splits.of(rows[:40], rows[40:80], rows[80:])
+
+
+TASK = Task(program=Parity, data=data, metric=exact_match("parity"))
+
+
+@pytest.mark.bettertogether(TASK)
+def test_parity(better_together, bt_baseline):
+    assert better_together() >= bt_baseline
+"""
+
+ALL = ["zero", "p", "w", "pp", "ww", "pw", "wp", "pwp"]
+
+
+@pytest.fixture
+def suite(pytester):
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_parity=SUITE)
+    return pytester
+
+
+def run(suite, *args):
+    return suite.runpytest("--bt-model=parrot", "-p", "no:cacheprovider", *args)
+
+
+def baselines(suite):
+    return json.loads((suite.path / "baselines" / "parity.json").read_text())
+
+
+def test_each_model_and_strategy_is_one_item(suite):
+    result = run(suite, "--collect-only", "-q", "--bt-model=other")
+    ids = [f"test_parity.py::test_parity[{model}-{name}]" for model in ("parrot", "other") for name in ALL]
+    result.stdout.fnmatch_lines(ids)
+    result.stdout.fnmatch_lines(["16 tests collected*"])
+
+
+def test_strategies_are_chosen_on_the_command_line_or_by_the_suite(suite):
+    run(suite, "--collect-only", "-q", "--bt-strategy", "p -> w", "--bt-strategy=zero").stdout.fnmatch_lines(
+        ["*[[]parrot-pw]", "*[[]parrot-zero]", "2 tests collected*"]
+    )
+    suite.makepyfile(test_parity=SUITE.replace("(TASK)\n", '(TASK, strategies=["pwp"])\n'))
+    run(suite, "--collect-only", "-q").stdout.fnmatch_lines(["*[[]parrot-pwp]", "1 test collected*"])
+
+
+def test_without_a_baseline_a_cell_fails_before_anything_is_trained(suite):
+    result = run(suite, "-k", "pwp")
+    result.assert_outcomes(errors=1, deselected=7)
+    result.stdout.fnmatch_lines(
+        [
+            "no baseline for parrot-pwp in *parity.json",
+            "record one with: pytest 'test_parity.py::test_parity[[]parrot-pwp]' --bt-update-baselines",
+        ]
+    )
+    assert not (suite.path / "trainings").exists()
+
+
+def test_recorded_baselines_are_held(suite):
+    result = run(suite, "--bt-update-baselines")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(
+        [
+            "better together: 8 cells on parrot, seeds 0, 1, 2",
+            "*better together*",
+            "baselines/parity.json: parrot-p recorded, 100.0%",
+        ]
+    )
+    data = baselines(suite)
+    assert set(data["cells"]) == {f"parrot-{name}" for name in ALL}
+    assert data["cells"]["parrot-zero"]["score"] == 0.5
+    assert data["cells"]["parrot-p"]["score"] == 1.0
+    assert list(data["cells"]["parrot-p"]["seeds"]) == ["0", "1", "2"]
+    before = (suite.path / "baselines" / "parity.json").read_bytes()
+    run(suite).assert_outcomes(passed=8)
+    assert (suite.path / "baselines" / "parity.json").read_bytes() == before
+
+
+def test_steps_are_shared_between_the_strategies_of_a_run(suite):
+    result = run(suite, "--bt-gate=off", "--bt-seeds=7")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["4 prompt steps, 3 weight steps, *"])
+    assert (suite.path / "trainings").read_text() == "xxx"
+
+
+def test_the_table_shows_strategies_in_the_papers_order(suite):
+    result = run(suite, "--bt-gate=off", "--bt-strategy=pwp", "--bt-strategy=zero")
+    result.stdout.fnmatch_lines(["parrot * parity", "zero-shot *50.0*", "p *w *p *100.0*"])
+
+
+def test_a_regression_fails_with_what_is_needed_to_act(suite):
+    run(suite, "--bt-update-baselines", "--bt-strategy=p").assert_outcomes(passed=1)
+    suite.makeconftest(CONFTEST.replace("SLIP = 1000", "SLIP = 3"))
+    result = run(suite, "--bt-strategy=p")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*parrot-p fell by 17.5 points: 82.5% < 100.0%*",
+            "*baseline 100.0% [[]91.2%, 100.0%], 3 seed(s), baselines/parity.json, recorded 20*",
+            "*p = 0.0078 (paired, one-sided), significant below 0.05*",
+            "*examples broken: 7 (81, 87, 93); fixed: 0*",
+            "*accept the new score with: pytest 'test_parity.py::test_parity[[]parrot-p]' --bt-update-baselines*",
+            "p *82.5 ±*✗",
+        ]
+    )
+    updated = run(suite, "--bt-strategy=p", "--bt-update-baselines")
+    updated.assert_outcomes(passed=1)
+    updated.stdout.fnmatch_lines(["baselines/parity.json: parrot-p 100.0% -> 82.5%, p = 0.0078 for worse"])
+    run(suite, "--bt-strategy=p").assert_outcomes(passed=1)
+
+
+def test_the_error_budget_is_shared_by_all_gated_cells_collected(suite):
+    run(suite, "--bt-update-baselines").assert_outcomes(passed=8)
+    suite.makeconftest(CONFTEST.replace("SLIP = 1000", "SLIP = 3"))
+    run(suite).assert_outcomes(passed=8)  # p = 0.0078 is above 0.05 / 8
+    run(suite, "-k", "parrot-p]").assert_outcomes(passed=1, deselected=7)  # and deselecting the others changes nothing
+    suite.makepyfile(test_parity=SUITE.replace("(TASK)\n", '(TASK, gate=["p"])\n'))
+    run(suite).assert_outcomes(passed=7, failed=1)
+    run(suite, "--bt-gate=off").assert_outcomes(passed=8)
+
+
+def test_a_changed_test_split_metric_or_prompt_makes_baselines_stale(suite):
+    run(suite, "--bt-update-baselines", "--bt-strategy=zero").assert_outcomes(passed=1)
+    for old, new, what in (
+        ("rows[80:]", "rows[81:]", "test"),
+        ('exact_match("parity")', "lambda e, p: 1.0", "metric"),
+        ('"number -> parity"', '"number -> parity", "Be right."', "program"),
+    ):
+        suite.makepyfile(test_parity=SUITE.replace(old, new))
+        result = run(suite, "--bt-strategy=zero")
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines([f"*is stale, since it was recorded these changed: {what} (*"])
+
+
+def test_a_limit_is_a_smoke_run_that_needs_no_baseline_and_cannot_record_one(suite):
+    result = run(suite, "--bt-limit=8", "--bt-strategy=p")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*first 8 examples of each split, not gated", "*for n = 8"])
+    result = run(suite, "--bt-limit=8", "--bt-update-baselines")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --bt-update-baselines records whole splits: leave out --bt-limit"])
+
+
+def test_a_refused_weight_step_skips_the_cell_with_its_reason(suite):
+    suite.makepyfile(test_parity=SUITE.replace("n % 2]} for n", "1]} for n"))
+    result = run(suite, "--bt-update-baselines", "--bt-strategy=w", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["w * –*", "SKIPPED*refused: seed 0: step w after zero: 0 of 40 program runs passed*"])
+    assert "0 of 40" in baselines(suite)["cells"]["parrot-w"]["refused"]
+    run(suite, "--bt-strategy=w").assert_outcomes(skipped=1)
+
+
+def test_scored_before_and_refused_now_fails(suite):
+    run(suite, "--bt-update-baselines", "--bt-strategy=w").assert_outcomes(passed=1)
+    suite.makeconftest(CONFTEST.replace('"parity: "', '"party: "'))
+    result = run(suite, "--bt-strategy=w")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*parrot-w was refused, its baseline has a score of*"])
+
+
+def test_other_strategies_are_asked_for_by_name(suite):
+    suite.makepyfile(
+        test_parity=SUITE
+        + """
+
+@pytest.mark.bettertogether(TASK, strategies=["pwp"])
+def test_more_is_better(better_together, bt_task, bt_model, bt_strategy, bt_seeds):
+    result = better_together()
+    assert result > better_together(strategy="zero")
+    assert result >= 0.99
+    assert (bt_task, bt_model.name, bt_strategy.id, bt_seeds) == (TASK, "parrot", "pwp", (0,))
+"""
+    )
+    result = run(suite, "--bt-gate=off", "--bt-seeds=0")
+    result.assert_outcomes(passed=9)
+    assert (suite.path / "trainings").read_text() == "xxx"  # the second test found all its steps done
+
+
+def test_a_fault_of_the_program_fails_its_cells_and_is_no_score(suite):
+    suite.makepyfile(
+        test_parity=SUITE.replace("return self.say(number=number)", "return self.say(number=number).party")
+    )
+    result = run(suite, "--bt-gate=off", "--bt-strategy=zero")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*Parity.forward raised AttributeError*this prediction has no 'party'*on example '81'*"]
+    )
+    result.stdout.no_fnmatch_line("*0.0 ±*")
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["--bt-model=parot"], "*--bt-model: unknown model 'parot'; known: other, parrot, tiny; or give*"),
+        (
+            ["--bt-strategy=px"],
+            "*--bt-strategy: strategy 'px': unknown step 'x'; write 'zero', or steps from p (prompts)*",
+        ),
+        (["--bt-seeds=a"], "*--bt-seeds: 'a': expected whole numbers or ranges, as in 0,1,2 or 0-4"),
+        (["--bt-seeds=1,1"], "*--bt-seeds: '1,1': expected different seeds*"),
+        (["--bt-limit=0"], "*--bt-limit: '0': expected a whole number from 1"),
+        (["--bt-gate=maybe"], "*--bt-gate: invalid choice: 'maybe'*"),
+    ],
+)
+def test_wrong_options_are_one_line_and_exit_4(suite, args, problem):
+    result = run(suite, *args)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([problem])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("bettertogether(TASK)", "bettertogether", "*write @pytest.mark.bettertogether(TASK)*got 0 positional*"),
+        ("(TASK)\n", "(TASK, strategy=['p'])\n", "*keywords [[]'strategy']*"),
+        ("(TASK)\n", "(TASK, gate=['x'])\n", "*bettertogether(gate=...): strategy 'x': unknown step 'x'*"),
+        ("@pytest.mark.bettertogether(TASK)\n", "", "*mark the test with @pytest.mark.bettertogether(TASK)*"),
+    ],
+)
+def test_a_wrong_marker_says_how_to_write_it(suite, old, new, problem):
+    suite.makepyfile(test_parity=SUITE.replace(old, new))
+    result = run(suite)
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([problem])
+
+
+def test_two_tasks_of_one_name_are_refused(suite):
+    suite.makepyfile(test_parity=SUITE + SUITE.replace("def test_parity", "def test_again"))
+    result = run(suite)
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*two tasks would share *parity.json: give each its own Task(name=...)"])
+
+
+def test_under_xdist_the_results_are_the_same_and_the_controller_records_them(suite):
+    run(suite, "--bt-update-baselines").assert_outcomes(passed=8)
+    alone = baselines(suite)
+    (suite.path / "baselines" / "parity.json").unlink()
+    result = run(suite, "--bt-update-baselines", "-n2")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["*better together*", "p *100.0*"])
+    assert baselines(suite) == alone
+
+
+def test_baselines_are_recorded_without_a_terminal_too(suite):
+    suite.runpytest_subprocess("--bt-model=parrot", "-p", "no:terminal", "--bt-update-baselines")
+    assert len(baselines(suite)["cells"]) == 8
+
+
+def test_a_project_without_suites_sees_nothing_of_the_plugin(pytester):
+    pytester.makepyfile("def test_plain(): assert 1 >= 1")
+    result = pytester.runpytest_subprocess("-W", "error")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*better together*")
+    assert not (pytester.path / ".bettertogether").exists()
+
+
+def test_help_markers_and_fixtures_read_well(suite):
+    suite.runpytest("--help").stdout.fnmatch_lines(
+        ["language-model programs: optimise, evaluate, gate:", "*--bt-model=NAME*"]
+    )
+    suite.runpytest("--markers").stdout.fnmatch_lines(
+        ["@pytest.mark.bettertogether(task, strategies=None, gate=None): *"]
+    )
+    shown = suite.runpytest("--fixtures").stdout.str()
+    for name in ("bt_model", "bt_task", "bt_strategy", "bt_seeds", "bt_baseline", "better_together"):
+        assert f"\n{name} " in shown
+    assert "no docstring available" not in shown.split("pytest_bettertogether")[-1]
