@@ -16,7 +16,7 @@ def test_the_defaults_are_the_papers():
 def test_values_are_overridden_by_path():
     recipe = Recipe().override({"lora.rank": 8, "threshold": 0.5, "evaluate.temperature": 0})
     assert (recipe.lora.rank, recipe.threshold, recipe.evaluate.temperature) == (8, 0.5, 0)
-    assert recipe.search == Recipe().prompts
+    assert recipe.search == Recipe().search
 
 
 @pytest.mark.parametrize(
