@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .backends import Backend
 from .data import Splits, digest, fingerprint
 from .evaluate import Experiment
+from .journal import Journal, Journaled
 from .metrics import metric_name
 from .models import Model, load
-from .optimize.bettertogether import StepPath, run_seed
+from .optimize.bettertogether import Select, StepPath, run_seed
 from .optimize.outcome import Outcome
 from .prompt import PROMPT_FORMAT, render
-from .results import CellResult
+from .results import CellResult, Usage
 from .strategy import Strategy
 from .suite import Suite
 
@@ -22,11 +23,12 @@ from .suite import Suite
 class Cells:
     """All cells of one session. Holds the one engine in use, the splits, and the outcome of every step so far."""
 
-    adapters: Path
-    """Folder for the adapters that are trained."""
+    journal: Journal
     limit: int | None = None
     """Use the first so many examples of each split."""
-    _engine: tuple[Model, Backend] | None = None
+    select: Select = "last"
+    offline: bool = False
+    _engine: tuple[Model, Journaled] | None = None
     _splits: dict[Path, Splits] = field(default_factory=dict)
     _steps: dict[tuple[Path, str, int, StepPath], Outcome] = field(default_factory=dict)
 
@@ -54,36 +56,43 @@ class Cells:
 
     def run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
         """Optimise and evaluate, once per seed; steps that another strategy has done are not done again."""
-        task, name = suite.task, suite.name
-        recipe = model.recipe.override(task.recipe)
         splits, backend = self.splits(suite), self._backend(model)
+        # What the user sets for this run (--bt-set) is in the model's recipe already, and wins over the task's.
+        recipe = model.recipe.override({k: v for k, v in suite.task.recipe.items() if k not in model.overridden})
         results = []
         for seed in seeds:
+            experiment = Experiment(
+                suite.name, model.name, seed, suite.task.program(), splits, suite.task.metric, backend, recipe
+            )
+            remember = partial(self._remember, (suite.baselines, model.name, seed))
+            results.append(run_seed(experiment, strategy, remember, self.select))
+        provenance = {
+            "identity": self.identity(suite),
+            "engine": backend.describe(),
+            "recipe": recipe.flat(),
+            "select": self.select,
+            "train": fingerprint(splits.train),
+            "dev": fingerprint(splits.dev),
+        }
+        return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance)
 
-            def remember(path: StepPath, work: Callable[[], Outcome], seed: int = seed) -> Outcome:
-                key = (suite.baselines, model.name, seed, path)
-                if key not in self._steps:
-                    self._steps[key] = work()
-                return self._steps[key]
+    def paid(self) -> tuple[Usage, int]:
+        """LM calls and training steps that this session has computed on the engine in use."""
+        return (self._engine[1].paid, self._engine[1].train_steps) if self._engine else (Usage(), 0)
 
-            experiment = Experiment(name, model.name, seed, task.program(), splits, task.metric, backend, recipe)
-            results.append(run_seed(experiment, strategy, remember))
-        return CellResult(
-            name,
-            model.name,
-            strategy.id,
-            tuple(results),
-            {
-                "identity": self.identity(suite),
-                "engine": backend.describe(),
-                "recipe": recipe.flat(),
-                "train": fingerprint(splits.train),
-                "dev": fingerprint(splits.dev),
-            },
-        )
+    def close(self) -> None:
+        """Let go of engine and journal."""
+        self._engine = None
+        self.journal.close()
 
-    def _backend(self, model: Model) -> Backend:
+    def _remember(self, owner: tuple[Path, str, int], path: StepPath, work: Callable[[], Outcome]) -> Outcome:
+        key = (*owner, path)
+        if key not in self._steps:
+            self._steps[key] = work()
+        return self._steps[key]
+
+    def _backend(self, model: Model) -> Journaled:
         if self._engine is None or self._engine[0] != model:
             self._engine = None  # let go of the old weights before loading the new ones
-            self._engine = (model, load(model, self.adapters))
+            self._engine = (model, Journaled(load(model, self.journal.adapters, self.offline), self.journal))
         return self._engine[1]

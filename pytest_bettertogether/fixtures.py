@@ -7,7 +7,7 @@ import pytest
 
 from .data import Task
 from .session import Session
-from .stash import BASELINE, RESULT, SESSION
+from .stash import SESSION
 from .strategy import Strategy
 from .suite import Suite
 
@@ -52,34 +52,33 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     """
     from .gate.baselines import BaselineError
 
+    session, suite = _session(request), _suite(request)
+    attempt = session.begin(request.node, suite, bt_model, bt_strategy)
     try:
-        baseline = _session(request).baseline(request.node, _suite(request), bt_model, bt_strategy)
+        attempt.baseline = session.baseline(request.node, suite, bt_model, bt_strategy)
     except BaselineError as error:
         pytest.fail(str(error), pytrace=False)
-    request.node.stash[BASELINE] = baseline
-    return baseline
+    return attempt.baseline
 
 
 @pytest.fixture
 def better_together(
-    request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: Strategy, bt_seeds: tuple[int, ...]
+    request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: Strategy
 ) -> "Callable[..., CellResult]":
     """Optimise the task's program on the model, evaluate it: `result = better_together()`.
 
     `better_together(strategy="p")` is another strategy's result; the steps that the two have in
     common run once. A refused cell skips its test, unless its baseline has a score.
     """
-    suite, cells = _suite(request), _session(request).cells
+    session = _session(request)
+    attempt = session.begin(request.node, _suite(request), bt_model, bt_strategy)
 
     def run(strategy: str | None = None) -> "CellResult":
         __tracebackhide__ = True
         wanted = bt_strategy if strategy is None else Strategy.parse(strategy)
-        result = cells.run(suite, bt_model, wanted, bt_seeds)
-        if wanted == bt_strategy:
-            request.node.stash[RESULT] = result
-            baseline = request.node.stash.get(BASELINE, None)
-            if result.refused and (baseline is None or baseline.holds(result)):
-                pytest.skip(f"refused: {result.refused}")
+        result = session.run(attempt, bt_model, wanted)
+        if result.refused and wanted == bt_strategy and (attempt.baseline is None or attempt.baseline.holds(result)):
+            pytest.skip(f"refused: {result.refused}")
         return result
 
     return run

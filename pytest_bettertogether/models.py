@@ -21,6 +21,8 @@ class Model:
     backend: str = "pytest_bettertogether.backends.huggingface:HuggingFace"
     """`module:Class` of its engine, imported when the first cell needs it."""
     recipe: Recipe = field(default_factory=Recipe)
+    overridden: frozenset[str] = frozenset()
+    """The recipe values that this session's user has set, which a task's own must not undo."""
 
 
 TINY = Model(
@@ -57,8 +59,11 @@ def find(name: str, known: Mapping[str, Model] = BUILT_IN) -> Model:
     )
 
 
-def load(model: Model, adapters: Path) -> Backend:
-    """Start the model's engine; it writes the adapters it trains under the folder `adapters`."""
+def load(model: Model, adapters: Path, offline: bool = False) -> Backend:
+    """Start the model's engine; it writes the adapters it trains under the folder `adapters`.
+
+    With `offline` it must find everything on this machine.
+    """
     module, _, name = model.backend.partition(":")
-    engine: Backend = getattr(import_module(module), name)(model, adapters)
+    engine: Backend = getattr(import_module(module), name)(model, adapters, offline)
     return engine

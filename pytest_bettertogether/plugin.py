@@ -4,14 +4,16 @@ Loading this costs a run without suites next to nothing: engines, statistics and
 are imported where they are first needed.
 """
 
+import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
 
 from .options import add_options, read_settings
-from .session import Session
-from .stash import BASELINE, RESULT, SESSION
+from .results import CellRecord, CellResult
+from .session import Session, record
+from .stash import ATTEMPT, SESSION
 
 pytest_plugins = ["pytest_bettertogether.fixtures"]
 
@@ -79,8 +81,6 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Explain a failed `better_together() >= bt_baseline`."""
-    from .results import CellResult
-
     if op != ">=" or not isinstance(left, CellResult):
         return None
     from .gate.verdict import Baseline
@@ -94,12 +94,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Send a cell's record along with its report, from an xdist worker too."""
     report = yield
-    if call.when == "call" and RESULT in item.stash:
-        session = item.config.stash[SESSION]
-        suite = session.suite(item)
-        if suite is not None:
-            record = session.record(suite, item.stash[RESULT], item.stash.get(BASELINE, None))
-            setattr(report, RECORD, record)
+    attempt = item.stash.get(ATTEMPT, None)
+    # A cell ends where its test was called, or where its set-up did not get that far.
+    if attempt is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
+        setattr(report, RECORD, record(attempt, report).to_json())
     return report
 
 
@@ -107,21 +105,19 @@ class Collector:
     """Gathers the cells' records as their reports come in: on the controller, where files are written."""
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        self.session, self.started = session, time.time()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the record of a cell that has run."""
         if hasattr(report, RECORD):
-            self.session.records.append({**getattr(report, RECORD), "outcome": report.outcome})
+            self.session.records.append(CellRecord.from_json(getattr(report, RECORD)))
 
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the baselines and reports that were asked for."""
+        if self.session.records and not hasattr(session.config, "workerinput"):
+            from .finish import write_files
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the baselines that were asked for."""
-    ours = session.config.stash[SESSION]
-    if ours.settings.update_baselines and ours.records and not hasattr(session.config, "workerinput"):
-        from .gate.recording import record_baselines
-
-        ours.recorded.extend(record_baselines(ours.records, session.config.rootpath))
+            self.session.written.extend(write_files(self.session, session.config, self.started))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -129,11 +125,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = config.stash[SESSION]
     if not session.records:
         return
-    from .report.text import ASCII, UNICODE, entry, lines
+    from .report.text import ASCII, UNICODE, lines
 
     terminalreporter.section("better together", sep="-")
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"
-    verbose = config.get_verbosity() > 0
     marks = UNICODE if UNICODE.fit(encoding) else ASCII
-    for line in (*lines([entry(record) for record in session.records], marks, verbose), *session.recorded):
+    for line in (*lines(session.records, marks, verbose=config.get_verbosity() > 0), *session.written):
         terminalreporter.write_line(line)

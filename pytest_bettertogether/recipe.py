@@ -94,6 +94,13 @@ class Recipe:
             result = replace(result, **{name: value})
         return result
 
+    def override_text(self, values: Mapping[str, str]) -> "Recipe":
+        """As `override`, with values as a command line has them: `{"lora.rank": "8"}`."""
+        known = self.flat()
+        return self.override(
+            {key: _read(key, text, known[key]) if key in known else text for key, text in values.items()}
+        )
+
     def flat(self) -> dict[str, int | float | str | bool]:
         """All values by dotted path, as provenance records them."""
         flat: dict[str, int | float | str | bool] = {}
@@ -104,3 +111,15 @@ class Recipe:
             else:
                 flat.update({f"{each.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)})
         return flat
+
+
+def _read(key: str, text: str, like: int | float | str | bool) -> int | float | str | bool:
+    """A value of the same type as `like`; raises ValueError that says which was expected."""
+    text = text.strip()
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "false": False}[text.lower()]
+        return type(like)(text)
+    except (KeyError, ValueError):
+        kind = "true or false" if isinstance(like, bool) else type(like).__name__
+        raise ValueError(f"recipe value {key}={text!r}: expected {kind}") from None

@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class StepRecord:
 class SeedResult:
     """One seed of a cell: per-example test scores, and the steps that made the program.
 
-    `refused` says why a weight step was refused; there are no examples then.
+    `refused` says why a weight step was refused; there are no examples then. `selected` is the
+    path of the program that was tested, and `dev_scores` are what chose it, if dev did.
     """
 
     seed: int
@@ -68,6 +69,8 @@ class SeedResult:
     seconds: float
     steps: tuple[StepRecord, ...]
     refused: str = ""
+    selected: str = ""
+    dev_scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -143,6 +146,66 @@ class CellResult:
     def from_json(cls, data: dict[str, Any]) -> "CellResult":
         """Read what `to_json` wrote."""
         return cls(**{**data, "seeds": tuple(_seed(each) for each in data["seeds"])})
+
+
+Status = Literal["passed", "failed", "invalid", "refused", "stopped", "skipped", "not_gated"]
+"""How a cell ended. invalid: the run broke, so that there is no score; refused: a weight step had too little to
+train on; stopped: the budget or the user ended it; not_gated: scored, and nothing compared it with a baseline."""
+
+
+@dataclass(frozen=True)
+class GateRecord:
+    """A comparison with the baseline: scores within 0...1, and which examples changed (mean over seeds)."""
+
+    mode: str
+    alpha: float
+    baseline: float | None = None
+    difference: float | None = None
+    p_value: float | None = None
+    broken: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What this run itself spent on a cell; the rest was shared or came out of the journal."""
+
+    usage: Usage = field(default_factory=Usage)
+    train_steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """One cell as reports show it: how it ended and why, its result if it has one, the verdict, the cost."""
+
+    task: str
+    model: str
+    strategy: str
+    status: Status
+    reason: str = ""
+    result: CellResult | None = None
+    gate: GateRecord | None = None
+    paid: Paid = field(default_factory=Paid)
+    baselines: str = ""
+    """The file that holds its task's baselines."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for the way from an xdist worker; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "CellRecord":
+        """Read what `to_json` wrote."""
+        gate, result, paid = data["gate"], data["result"], data["paid"]
+        return cls(
+            **{
+                **data,
+                "result": result and CellResult.from_json(result),
+                "gate": gate and GateRecord(**{**gate, "broken": tuple(gate["broken"]), "fixed": tuple(gate["fixed"])}),
+                "paid": Paid(**{**paid, "usage": Usage(**paid["usage"])}),
+            }
+        )
 
 
 def _seed(data: dict[str, Any]) -> SeedResult:

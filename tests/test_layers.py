@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 
 LAYERS = [
-    ["plugin", "fixtures", "session", "options", "stash", "hookspecs"],
+    ["plugin", "finish", "fixtures", "session", "options", "stash", "hookspecs"],
     ["cells"],
     ["report"],
     ["gate"],
@@ -18,10 +18,11 @@ LAYERS = [
     ["evaluate"],
     ["lockstep"],
     ["models", "suite"],
+    ["journal"],
     ["backends", "tiny"],
     ["recipe", "prompt"],
     ["data"],
-    ["program", "metrics", "results", "strategy", "seeds"],
+    ["program", "metrics", "results", "strategy", "seeds", "atomic"],
 ]
 """From the top down."""
 

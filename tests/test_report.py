@@ -1,9 +1,25 @@
-"""The comparison as text."""
+"""Reports: the comparison as text, Markdown and JSON."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
-from pytest_bettertogether.report.text import ASCII, UNICODE, Entry, lines
-from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
+import jsonschema
+
+from pytest_bettertogether.report.cells import in_order
+from pytest_bettertogether.report.document import document
+from pytest_bettertogether.report.markdown import markdown
+from pytest_bettertogether.report.text import ASCII, UNICODE, lines
+from pytest_bettertogether.results import (
+    CellRecord,
+    CellResult,
+    ExampleScore,
+    GateRecord,
+    Paid,
+    SeedResult,
+    StepRecord,
+    Usage,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -27,43 +43,103 @@ def cell(task, strategy, *right, n=20, model="tiny", refused=""):
     return CellResult(task, model, strategy, seeds, {})
 
 
-ENTRIES = [
-    Entry(cell("iris", "pwp", 19, 18)),
-    Entry(cell("iris", "zero", 7, 6)),
-    Entry(cell("iris", "p", 15, 11), worse=True),
-    Entry(cell("iris", "w", refused="step w after zero: 3 of 60 program runs passed the metric")),
-    Entry(cell("sums", "pwp", 13, 13, n=30)),
-    Entry(cell("sums", "wpw", 13, 13, n=30)),
-    Entry(cell("iris", "zero", 0, 20, model="other")),
+def record(result, status="passed", **details):
+    return CellRecord(result.task, result.model, result.strategy, status, result=result, **details)
+
+
+RECORDS = [
+    record(cell("iris", "pwp", 19, 18), gate=GateRecord("gated", 0.025, 0.9, 0.025, 0.8, ("3",), ("4", "5"))),
+    record(cell("iris", "zero", 7, 6), "not_gated"),
+    record(cell("iris", "p", 15, 11), "failed"),
+    record(
+        cell("iris", "w", refused="step w after zero: 3 of 60 program runs passed the metric"),
+        "refused",
+        reason="seed 0: step w after zero: 3 of 60 program runs passed the metric",
+    ),
+    record(cell("sums", "pwp", 13, 13, n=30), paid=Paid(Usage(7, 8, 9), 3, 1.5)),
+    record(cell("sums", "wpw", 13, 13, n=30)),
+    CellRecord("sums", "tiny", "p", "invalid", "ProgramError: forward raised KeyError('x') on example 'e1'"),
+    CellRecord("sums", "tiny", "w", "skipped"),
+    record(cell("iris", "zero", 0, 20, model="other"), "not_gated"),
 ]
 
 
 def test_the_table_is_as_agreed():
-    text = "\n".join(lines(ENTRIES, UNICODE)) + "\n"
+    text = "\n".join(lines(RECORDS, UNICODE)) + "\n"
     assert text == (GOLDEN / "report.txt").read_text(encoding="utf-8")
-    assert max(map(len, text.splitlines())) <= 110
 
 
 def test_it_does_not_depend_on_the_order_of_arrival():
-    assert list(lines(ENTRIES, UNICODE)) == list(lines(ENTRIES[::-1], UNICODE))
+    assert list(lines(RECORDS, UNICODE)) == list(lines(RECORDS[::-1], UNICODE))
 
 
 def test_verbose_shows_the_seeds_behind_each_mean():
-    shown = list(lines(ENTRIES, UNICODE, verbose=True))
+    shown = list(lines(RECORDS, UNICODE, verbose=True))
     assert "iris[tiny-pwp] seed 0: 95.0, seed 1: 90.0, standard deviation 3.5, 0 unparsable" in shown
 
 
 def test_it_can_do_without_unicode():
-    text = "\n".join(lines(ENTRIES, ASCII))
+    text = "\n".join(lines(RECORDS, ASCII))
     assert text.isascii()
     assert UNICODE.fit("utf-8")
     assert not UNICODE.fit("ascii")
 
 
 def test_steps_that_strategies_share_are_counted_once():
-    once = list(lines([Entry(cell("iris", "pwp", 19))], UNICODE))[-1]
-    shared = list(
-        lines([Entry(cell("iris", "pwp", 19)), Entry(cell("iris", "pw", 19)), Entry(cell("iris", "p", 9))], UNICODE)
-    )[-1]
-    assert once.startswith("2 prompt steps, 1 weight steps, 320 LM calls")
-    assert shared.startswith("2 prompt steps, 1 weight steps, 360 LM calls")
+    once = list(lines([record(cell("iris", "pwp", 19))]))[-2:]
+    shared = list(lines([record(cell("iris", each, 19)) for each in ("pwp", "pw", "p")]))[-2:]
+    assert once[0] == shared[0] == "2 prompt steps, 1 weight steps, 40 training steps"
+    assert once[1].startswith("320 LM calls (")
+    assert shared[1].startswith("360 LM calls (")
+
+
+def test_two_tests_of_one_cell_are_one_entry_and_the_graver_end_shows():
+    good, bad = record(cell("iris", "p", 15)), record(cell("iris", "p", 15), "failed")
+    assert [each.status for each in in_order([good, bad, good])] == ["failed"]
+
+
+def test_weight_steps_whose_traces_all_agree_are_warned_of():
+    def agreeing(strategy):
+        result = cell("iris", strategy, 15)
+        (seed,) = result.seeds
+        steps = tuple(replace(step, distinct_outputs=1, train_rows=9 * ("w" in step.path)) for step in seed.steps)
+        return record(replace(result, seeds=(replace(seed, steps=steps),)))
+
+    warnings = [line for line in lines([agreeing("w"), agreeing("pw"), agreeing("p")]) if "warning" in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: iris on tiny: all traces that w, pw trained on had one output")
+
+
+RUN = {
+    "started": "2026-01-02T03:04:05+00:00",
+    "seconds": 1.5,
+    "version": "0",
+    "python": "3",
+    "platform": "p",
+    "commit": "",
+    "arguments": [],
+}
+
+
+def test_the_json_document_keeps_to_its_schema():
+    schema = json.loads((Path(document.__code__.co_filename).parent / "schema-1.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    made = json.loads(json.dumps(document(RECORDS, RUN)))
+    jsonschema.validate(made, schema)
+    assert [each["id"] for each in made["cells"]][:3] == ["iris[other-zero]", "iris[tiny-zero]", "iris[tiny-p]"]
+    by_id = {each["id"]: each for each in made["cells"]}
+    assert by_id["iris[tiny-pwp]"]["score"] == 37 / 40
+    assert by_id["iris[tiny-w]"]["score"] is None
+    assert by_id["sums[tiny-p]"]["reason"].startswith("ProgramError")
+    assert by_id["sums[tiny-pwp]"]["cost"]["paid_now"]["lm_calls"] == 7
+
+
+def test_markdown_is_as_agreed_and_takes_no_markup_from_others():
+    hostile = replace(RECORDS[6], reason="<script>`x`</script> | a * b")
+    text = markdown([*RECORDS[:6], hostile, *RECORDS[7:]])
+    assert text == (GOLDEN / "report.md").read_text(encoding="utf-8")
+
+
+def test_records_go_to_json_and_back():
+    for each in RECORDS:
+        assert CellRecord.from_json(json.loads(json.dumps(each.to_json()))) == each

@@ -6,13 +6,18 @@ modules of this package that nobody imports: `load` finds them by name at run ti
 because they alone bring in torch and its friends.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ..program import Adapter
 from ..prompt import Message
 from ..recipe import LoraTuning, Sampling
+
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+"""What an adapter's folder holds: weights and configuration, as peft and vLLM read them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,17 @@ class Training:
     adapter: Adapter
     losses: tuple[float, ...]
     steps: int
+
+
+def adapter_digest(folder: Path) -> str:
+    """16 hex digits over an adapter's files; empty if one is missing."""
+    state = hashlib.sha256()
+    try:
+        for name in ADAPTER_FILES:
+            state.update((folder / name).read_bytes())
+    except FileNotFoundError:
+        return ""
+    return state.hexdigest()[:16]
 
 
 class BackendError(Exception):

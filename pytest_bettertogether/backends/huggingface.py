@@ -32,7 +32,7 @@ BATCH_TOKENS = 32_768
 class HuggingFace:
     """Generates with, and fine-tunes, one causal language model."""
 
-    def __init__(self, model: "Model", adapters: Path) -> None:
+    def __init__(self, model: "Model", adapters: Path, offline: bool = False) -> None:
         self.threads = model.recipe.threads
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # AVX2 has no bfloat16 arithmetic (4x slower than float32, measured), and float32 is what CPUs reproduce.
@@ -40,10 +40,12 @@ class HuggingFace:
         self.identity = {"model": model.name, "revision": model.revision, "weights": weights_digest(model.path)}
         try:
             with quiet():
-                self.tokenizer = AutoTokenizer.from_pretrained(model.path, revision=model.revision)
-                base = AutoModelForCausalLM.from_pretrained(model.path, revision=model.revision, dtype=dtype)
+                where: dict[str, Any] = {"revision": model.revision, "local_files_only": offline}
+                self.tokenizer = AutoTokenizer.from_pretrained(model.path, **where)
+                base = AutoModelForCausalLM.from_pretrained(model.path, dtype=dtype, **where)
         except (OSError, ValueError) as error:
-            raise BackendError(f"model {model.name}: cannot load {model.path!r}: {error}") from error
+            hint = " (--bt-offline: only what is on this machine was looked at)" if offline else ""
+            raise BackendError(f"model {model.name}: cannot load {model.path!r}{hint}: {error}") from error
         if self.tokenizer.chat_template is None:
             raise BackendError(
                 f"model {model.name}: {model.path!r} has no chat template; use an instruct or chat model"

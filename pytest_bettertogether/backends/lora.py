@@ -1,6 +1,5 @@
 """LoRA training with peft, in a short loop of our own: completion-only loss, AdamW, safetensors out."""
 
-import hashlib
 import json
 import math
 import shutil
@@ -17,13 +16,13 @@ from torch.nn.functional import cross_entropy
 
 from ..program import Adapter
 from ..recipe import LoraTuning
-from . import Training
+from . import ADAPTER_FILES, Training, adapter_digest
 from .adapters import Adapters, quiet
 
 Row = tuple[list[int], int]
 """Token ids of prompt and completion, and how many of them are prompt."""
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+WEIGHTS, CONFIG = ADAPTER_FILES
 
 
 def train(adapters: Adapters, rows: Sequence[Row], recipe: LoraTuning, seed: int, start: Adapter | None) -> Training:
@@ -123,17 +122,11 @@ def _save(model: Any, folder: Path) -> Adapter:
     # peft holds the targets in a set, whose order changes with each process, and notes where the base lay.
     config = {**config, "target_modules": sorted(config["target_modules"]), "base_model_name_or_path": None}
     (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
-    digest = _digest(aside)
+    digest = adapter_digest(aside)
     home = folder / digest
-    if home.exists():
+    if adapter_digest(home) == digest:
         shutil.rmtree(aside)  # the same content is there already
     else:
+        shutil.rmtree(home, ignore_errors=True)  # what is left of a damaged one
         aside.rename(home)
     return Adapter(str(home), digest)
-
-
-def _digest(folder: Path) -> str:
-    state = hashlib.sha256()
-    for name in (WEIGHTS, CONFIG):
-        state.update((folder / name).read_bytes())
-    return state.hexdigest()[:16]

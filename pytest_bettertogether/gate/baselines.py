@@ -1,13 +1,12 @@
 """Baseline files: `baselines/<task>.json` beside the suite, one entry per cell, made to be committed and diffed."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..atomic import write_text
 from ..results import CellResult
 
 SCHEMA = 1
@@ -67,16 +66,7 @@ def write(path: Path, task: str, results: Iterable[CellResult], made: Mapping[st
     for result in results:
         cells[result.id] = _write_cell(result, made)
     text = json.dumps({"schema": SCHEMA, "task": task, "cells": cells}, indent=1, sort_keys=True, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
-        os.chmod(aside, 0o644)  # mkstemp's 0600 would keep colleagues from reading it
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    write_text(path, text + "\n")
 
 
 def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:

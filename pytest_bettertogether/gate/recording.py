@@ -1,34 +1,32 @@
 """Recording: the results of a session become the baselines of the next."""
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from ..results import CellResult
-from .baselines import read, write
+from ..results import CellRecord, CellResult
+from .baselines import Recorded, read, write
 from .verdict import Baseline
 
 
-def record_baselines(records: Sequence[Mapping[str, Any]], root: Path) -> list[str]:
+def record_baselines(records: Sequence[CellRecord], root: Path) -> list[str]:
     """Write the cells that did not fail into their baseline files; returns a line on each, old score to new."""
     lines = []
-    made = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": _commit(root)}
-    kept = [record for record in records if record["outcome"] != "failed"]
-    for file in sorted({record["baselines"] for record in kept}):
-        path = Path(file)
+    made = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(root)}
+    kept = [each for each in records if each.result is not None and each.status not in ("failed", "invalid")]
+    for path in sorted({Path(each.baselines) for each in kept}):
         before = read(path)
-        mine = [record for record in kept if record["baselines"] == file]
-        results = [CellResult.from_json(record["result"]) for record in mine]
-        write(path, mine[0]["task"], results, made)
+        mine = [each for each in kept if Path(each.baselines) == path]
+        results = [each.result for each in mine if each.result is not None]
+        write(path, mine[0].task, results, made)
         shown = path.relative_to(root) if path.is_relative_to(root) else path
         for result in results:
             lines.append(f"{shown}: {result.id} {_change(result, before.get(result.id), path)}")
     return lines
 
 
-def _change(result: CellResult, before: Any, path: Path) -> str:
+def _change(result: CellResult, before: Recorded | None, path: Path) -> str:
     new = "refused" if result.refused else f"{result.score:.1%}"
     if before is None:
         return f"recorded, {new}"
@@ -39,7 +37,7 @@ def _change(result: CellResult, before: Any, path: Path) -> str:
     return f"{old} -> {new}" + (f", p = {comparison.p_value:.2g} for worse" if comparison else "")
 
 
-def _commit(root: Path) -> str:
+def commit(root: Path) -> str:
     """The commit that is checked out, with a + if files have changed since; empty outside a repository."""
     try:
         described = subprocess.run(

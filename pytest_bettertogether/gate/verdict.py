@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..results import CellResult
+from ..results import CellResult, GateRecord
 from .baselines import BaselineError, Recorded, read
 from .statistics import Comparison, compare, wilson
 
@@ -56,6 +56,22 @@ class Baseline:
         if comparison is None:
             return not result.refused or bool(self.recorded.refused)
         return comparison.p_value > self.alpha or comparison.difference >= 0
+
+    def judge(self, result: CellResult) -> GateRecord:
+        """The comparison as plain data."""
+        comparison = self.compare(result)
+        if comparison is None:
+            return GateRecord(self.mode, self.alpha)
+        ids = [example.id for example in result.seeds[0].examples]
+        return GateRecord(
+            mode=self.mode,
+            alpha=self.alpha,
+            baseline=comparison.before,
+            difference=comparison.difference,
+            p_value=comparison.p_value,
+            broken=tuple(ids[i] for i in comparison.broken),
+            fixed=tuple(ids[i] for i in comparison.fixed),
+        )
 
     def explain(self, result: CellResult) -> list[str]:
         """The failure text: the fact first, then what is needed to act on it."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from ..evaluate import Experiment, evaluate
 from ..program import ProgramState
@@ -20,13 +21,21 @@ Remember = Callable[[StepPath, Callable[[], Outcome]], Outcome]
 """How a step is run: given its path and the work, return its outcome, new or remembered."""
 
 
+Select = Literal["last", "best"]
+
+
 @dataclass(frozen=True)
 class Optimized:
-    """The program a strategy ends with, and its steps; `refused` says why it got no further."""
+    """The programs a strategy made, from the one it began with to its last; `refused` says why it got no further."""
 
-    state: ProgramState
+    states: tuple[ProgramState, ...]
     steps: tuple[StepRecord, ...]
     refused: str = ""
+
+    @property
+    def state(self) -> ProgramState:
+        """The last program: what a strategy returns in the paper."""
+        return self.states[-1]
 
 
 def run_always(_path: StepPath, work: Callable[[], Outcome]) -> Outcome:
@@ -42,25 +51,46 @@ def better_together(experiment: Experiment, strategy: Strategy, remember: Rememb
     weights and clears the demos. So a path of steps names a program, and strategies with a
     common beginning can share it.
     """
-    state, records = ProgramState(), list[StepRecord]()
+    states, records = [ProgramState()], list[StepRecord]()
     for path in strategy.prefixes():
-        optimize = partial(OPTIMIZERS[path[-1]], experiment, state, path)
+        optimize = partial(OPTIMIZERS[path[-1]], experiment, states[-1], path)
         outcome = remember(path, optimize)
         records.append(outcome.record)
         if outcome.refused:
-            return Optimized(state, tuple(records), outcome.refused)
-        state = outcome.state
-    return Optimized(state, tuple(records))
+            return Optimized(tuple(states), tuple(records), outcome.refused)
+        states.append(outcome.state)
+    return Optimized(tuple(states), tuple(records))
 
 
-def run_seed(experiment: Experiment, strategy: Strategy, remember: Remember = run_always) -> SeedResult:
-    """Optimise, then look at the test split, once."""
+def run_seed(
+    experiment: Experiment, strategy: Strategy, remember: Remember = run_always, select: Select = "last"
+) -> SeedResult:
+    """Optimise, then look at the test split, once.
+
+    The program that is tested is the strategy's last, or with `select="best"` the earliest best
+    of its prefixes by dev score, the program as written included.
+    """
     began = time.perf_counter()
     optimized = better_together(experiment, strategy, remember)
     if optimized.refused:
         return SeedResult(experiment.seed, (), Usage(), time.perf_counter() - began, optimized.steps, optimized.refused)
-    seed = experiment.derive(*strategy.steps, "test")
-    evaluation = evaluate(experiment, optimized.state, experiment.splits.test, seed)
+    paths = [(), *strategy.prefixes()]
+    dev_scores: dict[str, float] = {}
+    spent, chosen = Usage(), len(paths) - 1
+    if select == "best":
+        for path, state in zip(paths, optimized.states, strict=True):
+            on_dev = evaluate(experiment, state, experiment.splits.dev, experiment.derive(*path, "dev"))
+            dev_scores[Strategy(path).id] = on_dev.mean
+            spent += on_dev.usage
+        chosen = max(range(len(paths)), key=lambda i: (list(dev_scores.values())[i], -i))
+    seed = experiment.derive(*paths[chosen], "test")
+    evaluation = evaluate(experiment, optimized.states[chosen], experiment.splits.test, seed)
     return SeedResult(
-        experiment.seed, evaluation.examples, evaluation.usage, time.perf_counter() - began, optimized.steps
+        seed=experiment.seed,
+        examples=evaluation.examples,
+        usage=spent + evaluation.usage,
+        seconds=time.perf_counter() - began,
+        steps=optimized.steps,
+        selected=Strategy(paths[chosen]).id,
+        dev_scores=dev_scores,
     )

@@ -1,28 +1,13 @@
 """The comparison on the terminal: one table per model, strategies down, tasks across."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from statistics import stdev
-from typing import Any
 
 from tabulate import tabulate
 
-from ..gate.statistics import wilson
-from ..results import CellResult, StepRecord, Usage
-from ..strategy import PAPER, Strategy
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A cell as the report shows it: its result, and whether it fell below its baseline."""
-
-    result: CellResult
-    worse: bool = False
-
-
-def entry(record: Mapping[str, Any]) -> Entry:
-    """Read a cell's record as it came with its test report."""
-    return Entry(CellResult.from_json(record["result"]), record["worse"])
+from ..results import CellRecord, CellResult
+from .cells import computed, in_order, interval, rank, scored, title
 
 
 @dataclass(frozen=True)
@@ -32,7 +17,8 @@ class Marks:
     arrow: str = "→"
     plus_minus: str = "±"
     best: str = "*"
-    worse: str = "✗"
+    failed: str = "✗"
+    invalid: str = "!"
     refused: str = "–"
     not_run: str = "·"
 
@@ -46,67 +32,69 @@ class Marks:
 
 
 UNICODE = Marks()
-ASCII = Marks(arrow="->", plus_minus="+-", worse="x", refused="-", not_run=".")
+ASCII = Marks(arrow="->", plus_minus="+-", failed="x", refused="-", not_run=".")
 
 
-def lines(entries: Sequence[Entry], marks: Marks = UNICODE, verbose: bool = False) -> Iterator[str]:
-    """The whole section, line by line: tables, legend, refusals, cost; each cell's seeds if `verbose`."""
-    entries = sorted(entries, key=lambda each: (each.result.model, each.result.task, rank(each.result.strategy)))
-    models = sorted({entry.result.model for entry in entries})
-    for model in models:
-        yield from _table(model, [entry for entry in entries if entry.result.model == model], marks)
+def lines(records: Sequence[CellRecord], marks: Marks = UNICODE, verbose: bool = False) -> Iterator[str]:
+    """The whole section, line by line: tables, legend, what has no score and why, cost; with `verbose` the seeds."""
+    records = in_order(records)
+    for model in sorted({each.model for each in records}):
+        yield from table(model, [each for each in records if each.model == model], marks)
         yield ""
-    yield from _legend(entries, marks)
-    for entry in entries:
-        if entry.result.refused:
-            yield f"{entry.result.task}[{entry.result.id}] refused: {entry.result.refused}"
-        elif verbose:
-            yield _seeds(entry.result)
-    yield cost([entry.result for entry in entries])
+    yield from _legend(records, marks)
+    for each in records:
+        result, cell = each.result, f"{each.task}[{each.model}-{each.strategy}]"
+        if each.status in ("invalid", "refused"):
+            yield f"{cell} {each.status}: {each.reason}"
+        if verbose and result and not result.refused:
+            yield f"{cell} {_seeds(result)}"
+    yield from _collapsed(records)
+    yield from _cost(records)
 
 
-def _table(model: str, entries: Sequence[Entry], marks: Marks) -> Iterator[str]:
-    by_cell = {(entry.result.strategy, entry.result.task): entry for entry in entries}
-    tasks = sorted({entry.result.task for entry in entries})
-    best = {
-        task: max(
-            (entry.result.score for (_, of), entry in by_cell.items() if of == task and not entry.result.refused),
-            default=-1.0,
-        )
-        for task in tasks
-    }
+def table(model: str, records: Sequence[CellRecord], marks: Marks, style: str = "simple") -> list[str]:
+    """One model's table, in a style of tabulate's."""
+    by_cell = {(each.strategy, each.task): each for each in records}
+    tasks = sorted({each.task for each in records})
+    best = {task: max((r.score for r in scored(records) if r.task == task), default=-1.0) for task in tasks}
     rows = [
-        [_title(strategy, marks), *(_cell(by_cell.get((strategy, task)), best[task], marks) for task in tasks)]
-        for strategy in ordered({entry.result.strategy for entry in entries})
+        [
+            title(strategy).replace("→", marks.arrow),
+            *(_cell(by_cell.get((strategy, task)), best[task], marks) for task in tasks),
+        ]
+        for strategy in sorted({each.strategy for each in records}, key=rank)
     ]
-    yield from tabulate(rows, [model, *tasks], disable_numparse=True, colalign=("left", *["right"] * len(tasks))).split(
-        "\n"
-    )
+    align = ("left", *["right"] * len(tasks))
+    drawn: str = tabulate(rows, [model, *tasks], tablefmt=style, disable_numparse=True, colalign=align)
+    return drawn.split("\n")
 
 
-def _cell(entry: Entry | None, best: float, marks: Marks) -> str:
-    if entry is None:
+def _cell(record: CellRecord | None, best: float, marks: Marks) -> str:
+    result = record.result if record else None
+    if record is None or (result is None and record.status not in ("invalid", "failed")):
         return f"{marks.not_run}  "
-    if entry.result.refused:
-        return f"{marks.refused}{marks.worse if entry.worse else ' '} "
-    score = entry.result.score
-    low, high = wilson(score, entry.result.n)
-    sign = marks.worse if entry.worse else marks.best if score == best else " "
-    return f"{100 * score:.1f} {marks.plus_minus} {100 * (high - low) / 2:4.1f} {sign}"
+    sign = {"failed": marks.failed, "invalid": marks.invalid}.get(record.status, "")
+    if result is None or record.status == "invalid":
+        return f"{sign}  "
+    if result.refused:
+        return f"{marks.refused}{sign:2} "
+    low, high = interval(result)
+    sign = sign or (marks.best if result.score == best else "")
+    return f"{100 * result.score:.1f} {marks.plus_minus} {100 * (high - low) / 2:4.1f} {sign:1}"
 
 
-def _legend(entries: Sequence[Entry], marks: Marks) -> Iterator[str]:
-    scored = [entry.result for entry in entries if not entry.result.refused]
-    if not scored:
+def _legend(records: Sequence[CellRecord], marks: Marks) -> Iterator[str]:
+    results = scored(records)
+    if not results:
         return
-    examples = sorted({result.n for result in scored})
-    seeds = sorted({len(result.seeds) for result in scored})
+    examples = sorted({result.n for result in results})
+    seeds = sorted({len(result.seeds) for result in results})
     yield (
-        f"% of test examples right, mean of {_several(seeds, 'seed')}, {marks.plus_minus} half the 95 % interval "
+        f"score in %, mean of {_several(seeds, 'seed')}, {marks.plus_minus} half the 95 % interval "
         f"for n = {_span(examples)}"
     )
     yield (
-        f"{marks.best} best of its column   {marks.worse} below its baseline   "
+        f"{marks.best} best of its column   {marks.failed} failed   {marks.invalid} invalid   "
         f"{marks.refused} refused   {marks.not_run} not run"
     )
 
@@ -117,41 +105,37 @@ def _seeds(result: CellResult) -> str:
     spread = f", standard deviation {stdev(scores):.1f}" if len(scores) > 1 else ""
     listed = ", ".join(f"seed {seed.seed}: {score:.1f}" for seed, score in zip(result.seeds, scores, strict=True))
     unparsable = sum(example.unparsable for seed in result.seeds for example in seed.examples)
-    return f"{result.task}[{result.id}] {listed}{spread}, {unparsable} unparsable"
+    return f"{listed}{spread}, {unparsable} unparsable"
 
 
-def cost(results: Iterable[CellResult]) -> str:
-    """One line: steps and calls, each shared step counted once."""
-    steps: dict[tuple[str, str, int, str], StepRecord] = {}
-    spent = Usage()
-    for result in results:
-        for seed in result.seeds:
-            spent += seed.usage
-            for step in seed.steps:
-                steps[result.task, result.model, seed.seed, step.path] = step
-    for step in steps.values():
-        spent += step.usage
-    counts = {kind: sum(path[3].endswith(kind) for path in steps) for kind in "pw"}
-    return (
-        f"{counts['p']} prompt steps, {counts['w']} weight steps, {spent.lm_calls:,} LM calls, "
-        f"{spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out, "
-        f"{sum(step.train_steps for step in steps.values()):,} training steps"
+def _collapsed(records: Sequence[CellRecord]) -> Iterator[str]:
+    """A line per task and model whose weight steps learned from traces that all said the same."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for each in records:
+        for seed in each.result.seeds if each.result else ():
+            paths = {step.path for step in seed.steps if step.train_rows and step.distinct_outputs == 1}
+            found.setdefault((each.task, each.model), set()).update(paths)
+    for (task, model), paths in found.items():
+        if paths:
+            yield (
+                f"warning: {task} on {model}: all traces that {', '.join(sorted(paths, key=rank))} trained on had one "
+                "output, and such training makes a model say only that: raise bootstrap.temperature or lora.attempts"
+            )
+
+
+def _cost(records: Sequence[CellRecord]) -> Iterator[str]:
+    """What the cells cost when they were computed, each shared step once, and what this run paid of it."""
+    spent, steps = computed([each.result for each in records if each.result])
+    counts = {kind: sum(step.path.endswith(kind) for step in steps) for kind in "pw"}
+    paid = sum(each.paid.usage.lm_calls for each in records)
+    yield (
+        f"{counts['p']} prompt steps, {counts['w']} weight steps, "
+        f"{sum(step.train_steps for step in steps):,} training steps"
     )
-
-
-def ordered(strategies: Iterable[str]) -> list[str]:
-    """Strategy ids in the paper's order, others after them."""
-    return sorted(strategies, key=rank)
-
-
-def rank(strategy: str) -> tuple[int, str]:
-    """Sort key that puts the paper's strategies first, in the paper's order."""
-    paper = [each.id for each in PAPER]
-    return (paper.index(strategy) if strategy in paper else len(paper), strategy)
-
-
-def _title(strategy: str, marks: Marks) -> str:
-    return Strategy.parse(strategy).title.replace("→", marks.arrow)
+    yield (
+        f"{spent.lm_calls:,} LM calls ({paid:,} made now, the rest replayed), "
+        f"{spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out"
+    )
 
 
 def _several(counts: Sequence[int], noun: str) -> str:

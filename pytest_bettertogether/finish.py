@@ -1,0 +1,46 @@
+"""The end of a session: write the baselines and reports that were asked for, and say so."""
+
+import json
+import platform
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from .atomic import write_text
+from .gate.recording import commit, record_baselines
+from .report.document import document
+from .report.markdown import markdown
+from .session import Session
+
+
+def write_files(session: Session, config: pytest.Config, started: float) -> list[str]:
+    """Write everything; `started` is the Unix time at which the session began. Returns a line on each file."""
+    lines = []
+    if session.settings.update_baselines:
+        lines += record_baselines(session.records, config.rootpath)
+    for kind, path in session.settings.reports:
+        if kind == "json":
+            text = json.dumps(document(session.records, _run(config, started)), indent=1, ensure_ascii=False) + "\n"
+        else:
+            text = markdown(session.records)
+        try:
+            write_text(path, text)
+            lines.append(f"{kind} report: {path}")
+        except OSError as error:
+            lines.append(f"{kind} report NOT written to {path}: {error}")
+    return lines
+
+
+def _run(config: pytest.Config, started: float) -> dict[str, Any]:
+    return {
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": max(0.0, time.time() - started),
+        "version": version("pytest-bettertogether"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "commit": commit(config.rootpath),
+        "arguments": [str(each) for each in config.invocation_params.args],
+    }

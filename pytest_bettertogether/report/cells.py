@@ -1,0 +1,55 @@
+"""What every report needs of the records: their order, intervals and costs."""
+
+from collections.abc import Iterable, Sequence
+
+from ..gate.statistics import wilson
+from ..results import CellRecord, CellResult, StepRecord, Usage
+from ..strategy import PAPER, Strategy
+
+_GRAVITY = ("invalid", "failed", "stopped", "refused", "passed", "not_gated", "skipped")
+"""Where two tests ran the same cell, the report shows the graver end."""
+
+
+def in_order(records: Iterable[CellRecord]) -> list[CellRecord]:
+    """One record per cell: by model, task, and strategy in the paper's order; never by arrival."""
+    cells: dict[tuple[str, str, str], CellRecord] = {}
+    for each in records:
+        key = (each.model, each.task, each.strategy)
+        if key not in cells or _GRAVITY.index(each.status) < _GRAVITY.index(cells[key].status):
+            cells[key] = each
+    return [cells[key] for key in sorted(cells, key=lambda key: (*key[:2], rank(key[2])))]
+
+
+def rank(strategy: str) -> tuple[int, str]:
+    """Sort key that puts the paper's strategies first, in the paper's order."""
+    paper = [each.id for each in PAPER]
+    return (paper.index(strategy) if strategy in paper else len(paper), strategy)
+
+
+def title(strategy: str) -> str:
+    """The form for people: `p → w → p`, `zero-shot`."""
+    return Strategy.parse(strategy).title
+
+
+def scored(records: Iterable[CellRecord]) -> list[CellResult]:
+    """The results that have a score."""
+    return [each.result for each in records if each.result is not None and not each.result.refused]
+
+
+def interval(result: CellResult) -> tuple[float, float]:
+    """95 % interval of a cell's score over test examples, within 0...1."""
+    return wilson(result.score, result.n)
+
+
+def computed(results: Sequence[CellResult]) -> tuple[Usage, list[StepRecord]]:
+    """What some cells cost when they were computed, and their steps, each that they share counted once."""
+    steps: dict[tuple[str, str, int, str], StepRecord] = {}
+    spent = Usage()
+    for result in results:
+        for seed in result.seeds:
+            spent += seed.usage
+            for step in seed.steps:
+                steps[result.task, result.model, seed.seed, step.path] = step
+    for step in steps.values():
+        spent += step.usage
+    return spent, list(steps.values())
