@@ -13,8 +13,9 @@ from .metrics import metric_name
 from .models import Model, load
 from .optimize.bettertogether import Select, StepPath, run_seed
 from .optimize.outcome import Outcome
+from .progress import Progress
 from .prompt import PROMPT_FORMAT, render
-from .results import CellResult, Usage
+from .results import CellResult, Paid
 from .strategy import Strategy
 from .suite import Suite
 
@@ -28,8 +29,11 @@ class Cells:
     """Use the first so many examples of each split."""
     select: Select = "last"
     offline: bool = False
+    progress: Progress = field(default_factory=Progress)
     _engine: tuple[Model, Journaled] | None = None
     _splits: dict[Path, Splits] = field(default_factory=dict)
+    _paid: Paid = field(default_factory=Paid)
+    """What engines that are gone have computed."""
     _steps: dict[tuple[Path, str, int, StepPath], Outcome] = field(default_factory=dict)
 
     def splits(self, suite: Suite) -> Splits:
@@ -62,8 +66,17 @@ class Cells:
         results = []
         for seed in seeds:
             experiment = Experiment(
-                suite.name, model.name, seed, suite.task.program(), splits, suite.task.metric, backend, recipe
+                task=suite.name,
+                model=model.name,
+                seed=seed,
+                program=suite.task.program(),
+                splits=splits,
+                metric=suite.task.metric,
+                backend=backend,
+                recipe=recipe,
+                progress=self.progress,
             )
+            self.progress.cell = f"{suite.name}[{model.name}-{strategy.id}] seed {seed}"
             remember = partial(self._remember, (suite.baselines, model.name, seed))
             results.append(run_seed(experiment, strategy, remember, self.select))
         provenance = {
@@ -76,9 +89,10 @@ class Cells:
         }
         return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance)
 
-    def paid(self) -> tuple[Usage, int]:
-        """LM calls and training steps that this session has computed on the engine in use."""
-        return (self._engine[1].paid, self._engine[1].train_steps) if self._engine else (Usage(), 0)
+    def paid(self) -> Paid:
+        """What this session has computed so far."""
+        here = self._engine[1] if self._engine else None
+        return self._paid + (Paid(here.paid, here.train_steps) if here else Paid())
 
     def close(self) -> None:
         """Let go of engine and journal."""
@@ -93,6 +107,7 @@ class Cells:
 
     def _backend(self, model: Model) -> Journaled:
         if self._engine is None or self._engine[0] != model:
+            self._paid = self.paid()
             self._engine = None  # let go of the old weights before loading the new ones
             self._engine = (model, Journaled(load(model, self.journal.adapters, self.offline), self.journal))
         return self._engine[1]

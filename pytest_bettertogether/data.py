@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import DataError
 from .metrics import Metric
 from .program import Program
 
@@ -55,10 +56,10 @@ class Splits:
         home: dict[str, str] = {}
         for name, split in self:
             if not split:
-                raise ValueError(f"the {name} split is empty")
+                raise DataError(f"the {name} split is empty")
             for example in split:
                 if example.id in home:
-                    raise ValueError(
+                    raise DataError(
                         f"example {example.id!r} is in {name} and again in {home[example.id]}: "
                         "splits must not overlap (rows without an 'id' are told apart by their content)"
                     )
@@ -109,14 +110,14 @@ class Task:
 def program_inputs(program: Program, example: Example) -> dict[str, Any]:
     """The fields of `example` that `program.forward` asks for.
 
-    Raises ValueError naming the parameter that the example lacks.
+    Raises DataError naming the parameter that the example lacks.
     """
     parameters = inspect.signature(program.forward).parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return dict(example)
     missing = [each.name for each in parameters if each.name not in example and each.default is each.empty]
     if missing:
-        raise ValueError(
+        raise DataError(
             f"{type(program).__name__}.forward takes {', '.join(missing)}, but example {example.id!r} "
             f"has only {', '.join(example)}"
         )

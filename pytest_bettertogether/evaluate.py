@@ -2,20 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .backends import Backend, Completion, Prompt
 from .data import Example, Splits
+from .errors import MetricError
 from .lockstep import Run, run_program
 from .metrics import Metric
 from .program import Program, ProgramState
+from .progress import Progress
 from .recipe import Recipe, Sampling
 from .results import ExampleScore, Usage
 from .seeds import derive
-
-
-class MetricError(Exception):
-    """The user's metric raised or returned something that is no score."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,7 @@ class Experiment:
     metric: Metric
     backend: Backend
     recipe: Recipe
+    progress: Progress = field(default_factory=Progress)
 
     def derive(self, *parts: str | int) -> int:
         """A seed for one purpose inside this experiment, say ("p", "w", "search")."""
@@ -41,9 +40,13 @@ class Experiment:
         """Run the program in `state`: its demos in the prompts, every call on its weights."""
 
         def generate(prompts: Sequence[Prompt]) -> list[Completion]:
-            return self.backend.generate(prompts, sampling, state.adapter)
+            completions = self.backend.generate(prompts, sampling, state.adapter)
+            self.progress.generated(sum(each.completion_tokens for each in completions))
+            return completions
 
-        return run_program(self.program, state, examples, generate, seed, attempt)
+        runs = run_program(self.program, state, examples, generate, seed, attempt)
+        self.progress.advance(len(runs))
+        return runs
 
     def score(self, run: Run) -> float:
         """The metric's verdict on one run; 0 where no prediction came out of it.

@@ -23,7 +23,7 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
         lines += record_baselines(session.records, config.rootpath)
     for kind, path in session.settings.reports:
         if kind == "json":
-            text = json.dumps(document(session.records, _run(config, started)), indent=1, ensure_ascii=False) + "\n"
+            text = json.dumps(document(session.records, _run(config, started)), indent=1) + "\n"
         else:
             text = markdown(session.records)
         try:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .data import Task
+from .errors import BaselineError, BetterTogetherError
+from .faults import raise_for_user
 from .session import Session
 from .stash import SESSION
 from .strategy import Strategy
@@ -50,14 +52,15 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     Fails, before anything is trained, where none is recorded or the recorded one no longer
     fits the test split, the metric or the prompts.
     """
-    from .gate.baselines import BaselineError
-
     session, suite = _session(request), _suite(request)
     attempt = session.begin(request.node, suite, bt_model, bt_strategy)
     try:
         attempt.baseline = session.baseline(request.node, suite, bt_model, bt_strategy)
     except BaselineError as error:
         pytest.fail(str(error), pytrace=False)
+    except BetterTogetherError as error:  # the data could not be read, or the journal not be opened
+        attempt.fault = f"{type(error).__name__}: {error}"
+        raise_for_user(error)
     return attempt.baseline
 
 

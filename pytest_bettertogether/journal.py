@@ -15,15 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from .backends import Backend, Completion, Prompt, Training, TrainingRow, adapter_digest
+from .errors import JournalError
 from .program import Adapter
 from .recipe import LoraTuning, Sampling
 from .results import Usage
 
 SCHEMA = 1
-
-
-class JournalError(Exception):
-    """The journal cannot be used; says why and what to do."""
 
 
 class Journal:
@@ -66,7 +63,7 @@ class Journal:
 
     def put(self, key: str, value: Any) -> None:
         """Keep a JSON value, in place of any that was there."""
-        text = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value)  # in ASCII: a model may emit lone surrogates, which UTF-8 cannot hold
         try:
             self._connection.execute(
                 "INSERT OR REPLACE INTO entry (key, checksum, value) VALUES (?, ?, ?)",
@@ -141,9 +138,9 @@ class Journaled:
 
 
 def _key(kind: str, identity: Mapping[str, str], **parts: Any) -> str:
-    text = json.dumps([kind, SCHEMA, identity, parts], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    text = json.dumps([kind, SCHEMA, identity, parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checksum(key: str, value: str) -> str:
-    return hashlib.sha256(f"{key}\n{value}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(f"{key}\n{value}".encode()).hexdigest()[:16]

@@ -13,6 +13,7 @@ import greenlet
 
 from .backends import Completion, Prompt
 from .data import Example, program_inputs
+from .errors import BetterTogetherError, ProgramError
 from .program import Predict, Prediction, Program, ProgramState, running
 from .prompt import Unparsable, parse, render
 from .seeds import derive
@@ -45,10 +46,6 @@ class Run:
     def unparsable(self) -> bool:
         """Whether any completion of this run could not be parsed."""
         return any(call.outputs is None for call in self.trace)
-
-
-class ProgramError(Exception):
-    """The user's `forward` raised, returned something else than a prediction, or never called the model."""
 
 
 def run_program(
@@ -146,6 +143,8 @@ class _Flight(greenlet.greenlet):
 
     def landed(self) -> Run:
         program, where = type(self.program).__name__, f"on example {self.example.id!r}"
+        if isinstance(self.fault, BetterTogetherError):
+            raise self.fault
         if self.fault is not None:
             last = f" after {self.trace[-1].predictor}" if self.trace else ""
             raise ProgramError(f"{program}.forward raised {self.fault!r} {where}{last}") from self.fault

@@ -10,17 +10,14 @@ from typing import Any
 
 import pytest
 
+from .marker import MARKER
 from .options import add_options, read_settings
 from .results import CellRecord, CellResult
-from .session import Session, record
+from .session import Session
 from .stash import ATTEMPT, SESSION
 
 pytest_plugins = ["pytest_bettertogether.fixtures"]
 
-MARKER = (
-    "bettertogether(task, strategies=None, gate=None): optimise and evaluate `task`, once per model and strategy. "
-    "strategies: which ones (default: the paper's eight); gate: those that `>= bt_baseline` can fail (default: all)."
-)
 RECORD = "_bettertogether"
 """Attribute of a test report that carries a cell's record to wherever the report goes."""
 
@@ -40,7 +37,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; refuse wrong options before anything is collected."""
     config.addinivalue_line("markers", MARKER)
-    session = config.stash[SESSION] = Session(read_settings(config))
+    session = config.stash[SESSION] = Session(read_settings(config), config)
     config.pluginmanager.register(Collector(session), "bettertogether-collector")
 
 
@@ -65,6 +62,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "bt_strategy" in metafunc.fixturenames:
         ids = [strategy.id for strategy in suite.strategies]
         metafunc.parametrize("bt_strategy", suite.strategies, indirect=True, ids=ids)
+
+
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    """Refuse baseline files that cannot be read, before any test runs."""
+    config.stash[SESSION].check_baselines()
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
@@ -97,7 +99,7 @@ def pytest_runtest_makereport(
     attempt = item.stash.get(ATTEMPT, None)
     # A cell ends where its test was called, or where its set-up did not get that far.
     if attempt is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
-        setattr(report, RECORD, record(attempt, report).to_json())
+        setattr(report, RECORD, attempt.record(report).to_json())
     return report
 
 

@@ -22,6 +22,13 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
         )
 
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.lm_calls - other.lm_calls,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+        )
+
 
 @dataclass(frozen=True)
 class ExampleScore:
@@ -173,6 +180,9 @@ class Paid:
     usage: Usage = field(default_factory=Usage)
     train_steps: int = 0
     seconds: float = 0.0
+
+    def __add__(self, other: "Paid") -> "Paid":
+        return Paid(self.usage + other.usage, self.train_steps + other.train_steps, self.seconds + other.seconds)
 
 
 @dataclass(frozen=True)

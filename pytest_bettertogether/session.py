@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .attempt import Attempt
 from .data import Task
+from .errors import BetterTogetherError
+from .faults import raise_for_user
+from .marker import read_marker
 from .options import Settings
-from .results import CellRecord, CellResult, Paid, Status, Usage
+from .progress import Progress
+from .results import CellRecord, CellResult, Paid
 from .stash import ATTEMPT
-from .strategy import PAPER, Strategy
-from .suite import Suite, baseline_file
+from .strategy import Strategy
+from .suite import Suite
+from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
     from .cells import Cells
@@ -25,24 +31,11 @@ ALPHA = 0.05
 
 
 @dataclass
-class Attempt:
-    """What an item has come to so far: filled in by its fixtures, read when its report is made."""
-
-    suite: Suite
-    model: str
-    strategy: str
-    baseline: "Baseline | None" = None
-    result: CellResult | None = None
-    fault: str = ""
-    """Why the run broke."""
-    paid: Paid = field(default_factory=Paid)
-
-
-@dataclass
 class Session:
     """What the hooks and fixtures of one session share."""
 
     settings: Settings
+    config: pytest.Config
     gated: set[str] = field(default_factory=set)
     """Ids of all gated cells collected, before `-k` and its like take some away."""
     records: list[CellRecord] = field(default_factory=list)
@@ -55,14 +48,10 @@ class Session:
     def cells(self) -> "Cells":
         """The cells' engine room; making it opens the journal."""
         from .cells import Cells
-        from .journal import Journal, JournalError
+        from .journal import Journal
 
         settings = self.settings
-        try:
-            journal = Journal(settings.journal, settings.fresh)
-        except JournalError as error:
-            raise pytest.UsageError(str(error)) from None
-        return Cells(journal, settings.limit, settings.select, settings.offline)
+        return Cells(Journal(settings.journal, settings.fresh), settings.limit, settings.select, settings.offline)
 
     def close(self) -> None:
         """Let go of what `cells` holds."""
@@ -70,25 +59,24 @@ class Session:
             self.cells.close()
 
     def suite(self, node: pytest.Item) -> Suite | None:
-        """What a test's marker asks for, or None without one. Raises CollectError for a marker that cannot work."""
-        mark = node.get_closest_marker("bettertogether")
-        if mark is None:
-            return None
-        if len(mark.args) != 1 or not isinstance(mark.args[0], Task) or set(mark.kwargs) - {"strategies", "gate"}:
+        """The suite of a marked test, or None. Raises CollectError for a marker that cannot work."""
+        suite = read_marker(node, self.settings.strategies)
+        if suite is not None and self._tasks.setdefault(suite.baselines, suite.task) is not suite.task:
             raise pytest.Collector.CollectError(
-                f"{node.nodeid}: write @pytest.mark.bettertogether(TASK), with a Task and at most strategies=[...] "
-                f"and gate=[...]; got {len(mark.args)} positional argument(s) and the keywords {list(mark.kwargs)}"
+                f"{node.nodeid}: two tasks would share {suite.baselines}: give each its own Task(name=...)"
             )
-        task = mark.args[0]
-        name = task.name or node.path.stem.removeprefix("test_")
-        file = baseline_file(node.path, name)
-        if self._tasks.setdefault(file, task) is not task:
-            raise pytest.Collector.CollectError(
-                f"{node.nodeid}: two tasks would share {file}: give each its own Task(name=...)"
-            )
-        strategies = self.settings.strategies or _strategies(node, mark, "strategies") or PAPER
-        gate = _strategies(node, mark, "gate")
-        return Suite(name, task, file, strategies, strategies if gate is None else gate)
+        return suite
+
+    def check_baselines(self) -> None:
+        """Raise UsageError if a collected suite's baseline file cannot be read; before any test runs."""
+        from .gate.baselines import read
+
+        for file in self._tasks:
+            if file.exists():
+                try:
+                    read(file)
+                except BetterTogetherError as error:
+                    raise pytest.UsageError(str(error)) from None
 
     def begin(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> Attempt:
         """The item's attempt, made by whichever of its fixtures comes first."""
@@ -119,62 +107,24 @@ class Session:
         """Run a cell on behalf of an item, and note what it cost or why it broke."""
         __tracebackhide__ = True
         began = time.perf_counter()
-        (usage, steps), cells = self.cells.paid(), self.cells
+        line = progress_line(self.config)
         try:
-            result = cells.run(attempt.suite, model, strategy, self.settings.seeds)
-        except Exception as error:
+            cells = self.cells
+            cells.progress = Progress(line.show)
+            before = cells.paid()
+            try:
+                result = cells.run(attempt.suite, model, strategy, self.settings.seeds)
+            finally:
+                line.clear()
+                now = cells.paid()
+                spent = Paid(now.usage - before.usage, now.train_steps - before.train_steps)
+                attempt.paid += Paid(spent.usage, spent.train_steps, time.perf_counter() - began)
+        except BetterTogetherError as error:
+            attempt.fault = f"{type(error).__name__}: {error}"
+            raise_for_user(error)
+        except Exception as error:  # a mistake of ours, or of the engine's library: shown with all its frames
             attempt.fault = f"{type(error).__name__}: {error}"
             raise
-        finally:
-            now, steps_now = cells.paid()
-            spent = Usage(
-                now.lm_calls - usage.lm_calls,
-                now.prompt_tokens - usage.prompt_tokens,
-                now.completion_tokens - usage.completion_tokens,
-            )
-            seconds = time.perf_counter() - began
-            before = attempt.paid
-            attempt.paid = Paid(before.usage + spent, before.train_steps + steps_now - steps, before.seconds + seconds)
         if strategy.id == attempt.strategy:
             attempt.result = result
         return result
-
-
-def record(attempt: Attempt, report: pytest.TestReport) -> CellRecord:
-    """How an item ended, as plain data."""
-    baseline, result = attempt.baseline, attempt.result
-    status: Status
-    if attempt.fault:
-        status = "invalid"
-    elif report.failed:
-        status = "failed"
-    elif result is not None and result.refused:
-        status = "refused"
-    elif report.skipped or result is None:
-        status = "skipped"
-    else:
-        status = "passed" if baseline is not None and baseline.mode == "gated" else "not_gated"
-    reason = attempt.fault or (result.refused if result else "")
-    if not reason and report.failed:
-        reason = report.longreprtext.strip().splitlines()[-1]
-    return CellRecord(
-        task=attempt.suite.name,
-        model=attempt.model,
-        strategy=attempt.strategy,
-        status=status,
-        reason=reason,
-        result=result,
-        gate=baseline.judge(result) if baseline and result else None,
-        paid=attempt.paid,
-        baselines=str(attempt.suite.baselines),
-    )
-
-
-def _strategies(node: pytest.Item, mark: pytest.Mark, key: str) -> tuple[Strategy, ...] | None:
-    written = mark.kwargs.get(key)
-    if written is None:
-        return None
-    try:
-        return tuple(dict.fromkeys(Strategy.parse(text) for text in written))
-    except ValueError as error:
-        raise pytest.Collector.CollectError(f"{node.nodeid}: @pytest.mark.bettertogether({key}=...): {error}") from None

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # keys need no classes at run time
-    from .session import Attempt, Session
+    from .attempt import Attempt
+    from .session import Session
 
 SESSION: pytest.StashKey["Session"] = pytest.StashKey()
 """On the config."""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_bettertogether.gate.baselines import BaselineError, read, write
+from pytest_bettertogether.errors import BaselineError
+from pytest_bettertogether.gate.baselines import read, write
 from pytest_bettertogether.gate.verdict import Baseline, find
 from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
 

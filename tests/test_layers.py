@@ -10,7 +10,19 @@ import pytest
 ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 
 LAYERS = [
-    ["plugin", "finish", "fixtures", "session", "options", "stash", "hookspecs"],
+    [
+        "plugin",
+        "finish",
+        "fixtures",
+        "session",
+        "attempt",
+        "faults",
+        "terminal",
+        "marker",
+        "options",
+        "stash",
+        "hookspecs",
+    ],
     ["cells"],
     ["report"],
     ["gate"],
@@ -22,12 +34,24 @@ LAYERS = [
     ["backends", "tiny"],
     ["recipe", "prompt"],
     ["data"],
-    ["program", "metrics", "results", "strategy", "seeds", "atomic"],
+    ["program", "metrics", "results", "strategy", "seeds", "atomic", "errors", "progress"],
 ]
 """From the top down."""
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-NOUNS = {"program", "metrics", "results", "strategy", "seeds", "data", "recipe", "prompt", "suite"}
+NOUNS = {
+    "program",
+    "metrics",
+    "results",
+    "strategy",
+    "seeds",
+    "data",
+    "recipe",
+    "prompt",
+    "suite",
+    "errors",
+    "progress",
+}
 ENGINES = {"torch", "transformers", "peft", "datasets", "vllm", "safetensors", "tokenizers", "accelerate"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

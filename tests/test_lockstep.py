@@ -4,7 +4,8 @@ import pytest
 
 from pytest_bettertogether import Example, Predict, Prediction, Program, lockstep
 from pytest_bettertogether.backends import Completion
-from pytest_bettertogether.lockstep import ProgramError, run_program
+from pytest_bettertogether.errors import DataError, ProgramError
+from pytest_bettertogether.lockstep import run_program
 from pytest_bettertogether.program import ProgramState
 
 EXAMPLES = [Example.of({"id": str(n), "n": str(n)}) for n in range(5)]
@@ -116,7 +117,7 @@ def failing(forward):
     ],
 )
 def test_a_fault_of_the_program_is_an_error_that_names_the_example(forward, problem):
-    with pytest.raises(ProgramError, match=problem):
+    with pytest.raises((ProgramError, DataError), match=problem):
         run_program(failing(forward), ProgramState(), EXAMPLES[:2], Engine(), seed=0)
 
 

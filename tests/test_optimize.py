@@ -6,7 +6,8 @@ import pytest
 from scripted import Scripted
 
 from pytest_bettertogether import ChainOfThought, Example, Predict, Program, Splits, exact_match
-from pytest_bettertogether.evaluate import Experiment, MetricError, evaluate
+from pytest_bettertogether.errors import MetricError
+from pytest_bettertogether.evaluate import Experiment, evaluate
 from pytest_bettertogether.optimize.bettertogether import better_together, run_seed
 from pytest_bettertogether.optimize.prompts import divide
 from pytest_bettertogether.program import ProgramState

@@ -241,7 +241,11 @@ def test_a_fault_of_the_program_fails_its_cells_and_is_no_score(suite):
     result = run(suite, "--bt-gate=off", "--bt-strategy=zero")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*Parity.forward raised AttributeError*this prediction has no 'party'*on example '81'*"]
+        [
+            "*return self.say(number=number).party*",
+            "E*AttributeError: this prediction has no 'party'; it has parity",
+            "E*Parity.forward raised AttributeError*on example '81' after say",
+        ]
     )
     result.stdout.no_fnmatch_line("*0.0 ±*")
 
@@ -271,7 +275,7 @@ def test_wrong_options_are_one_line_and_exit_4(suite, args, problem):
     [
         ("bettertogether(TASK)", "bettertogether", "*write @pytest.mark.bettertogether(TASK)*got 0 positional*"),
         ("(TASK)\n", "(TASK, strategy=['p'])\n", "*keywords [[]'strategy']*"),
-        ("(TASK)\n", "(TASK, gate=['x'])\n", "*bettertogether(gate=...): strategy 'x': unknown step 'x'*"),
+        ("(TASK)\n", "(TASK, gate=['x'])\n", "*bettertogether(gate=[[]'x']): strategy 'x': unknown step 'x'*"),
         ("@pytest.mark.bettertogether(TASK)\n", "", "*mark the test with @pytest.mark.bettertogether(TASK)*"),
     ],
 )

@@ -67,10 +67,6 @@ def adapter_digest(folder: Path) -> str:
     return state.hexdigest()[:16]
 
 
-class BackendError(Exception):
-    """An engine could not do what was asked; its text is for the user. Never a score."""
-
-
 class Backend(Protocol):
     """An engine with one loaded base model."""
 

@@ -15,10 +15,11 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
+from ..errors import BackendError
 from ..program import Adapter
 from ..prompt import Message
 from ..recipe import LoraTuning, Sampling
-from . import BackendError, Completion, Prompt, Training, TrainingRow, noise
+from . import Completion, Prompt, Training, TrainingRow, noise
 from .adapters import Adapters, quiet
 
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_text
+from ..errors import BaselineError
 from ..results import CellResult
 
 SCHEMA = 1
-
-
-class BaselineError(Exception):
-    """A baseline file that cannot be read; says which file, what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def write(path: Path, task: str, results: Iterable[CellResult], made: Mapping[st
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
     for result in results:
         cells[result.id] = _write_cell(result, made)
-    text = json.dumps({"schema": SCHEMA, "task": task, "cells": cells}, indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps({"schema": SCHEMA, "task": task, "cells": cells}, indent=1, sort_keys=True)
     write_text(path, text + "\n")
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ..errors import BaselineError
 from ..results import CellResult, GateRecord
-from .baselines import BaselineError, Recorded, read
+from .baselines import Recorded, read
 from .statistics import Comparison, compare, wilson
 
 Mode = Literal["gated", "not gated", "recording"]

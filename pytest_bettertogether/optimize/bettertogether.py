@@ -79,11 +79,13 @@ def run_seed(
     spent, chosen = Usage(), len(paths) - 1
     if select == "best":
         for path, state in zip(paths, optimized.states, strict=True):
+            experiment.progress.begin("dev", len(experiment.splits.dev))
             on_dev = evaluate(experiment, state, experiment.splits.dev, experiment.derive(*path, "dev"))
             dev_scores[Strategy(path).id] = on_dev.mean
             spent += on_dev.usage
         chosen = max(range(len(paths)), key=lambda i: (list(dev_scores.values())[i], -i))
     seed = experiment.derive(*paths[chosen], "test")
+    experiment.progress.begin("test", len(experiment.splits.test))
     evaluation = evaluate(experiment, optimized.states[chosen], experiment.splits.test, seed)
     return SeedResult(
         seed=experiment.seed,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from ..data import Example
+from ..errors import DataError
 from ..evaluate import Experiment, evaluate
 from ..lockstep import Run
 from ..program import Demo, Predict, ProgramState
@@ -25,12 +26,17 @@ def optimize_prompts(experiment: Experiment, state: ProgramState, path: tuple[st
     began = time.perf_counter()
     recipe = experiment.recipe.search
     for_traces, for_scores = divide(experiment.splits.train, recipe, experiment.derive(*path, "divide"))
+    arms = recipe.candidates + 3 * recipe.fixed_arms
+    experiment.progress.begin("".join(path), len(for_traces) * recipe.attempts + len(for_scores) * arms)
+    experiment.progress.detail("traces")
     traces = bootstrap(experiment, state, for_traces, recipe.attempts, path)
     spent = traces.usage
+    found = candidates(experiment, traces.passing, for_traces, path)
     scores: dict[str, float] = {}
     best = ""
     best_demos: Demos = {}
-    for name, demos in candidates(experiment, traces.passing, for_traces, path).items():
+    for number, (name, demos) in enumerate(found.items(), 1):
+        experiment.progress.detail(f"candidate {number} of {len(found)}")
         evaluation = evaluate(
             experiment, ProgramState(demos, state.adapter), for_scores, experiment.derive(*path, "valid")
         )
@@ -56,7 +62,7 @@ def divide(
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Cut a shuffled train into T (traces) and V (scores); a train too small for both sizes is cut 3 : 7."""
     if len(train) < 2:
-        raise ValueError("step p needs at least two training examples: one to make demos of, one to score them on")
+        raise DataError("step p needs at least two training examples: one to make demos of, one to score them on")
     shuffled = list(train)
     Random(seed).shuffle(shuffled)
     cut = recipe.traces

@@ -22,6 +22,8 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
     """
     began = time.perf_counter()
     recipe = experiment.recipe.lora
+    experiment.progress.begin("".join(path), len(experiment.splits.train) * recipe.attempts)
+    experiment.progress.detail("traces")
     traces = bootstrap(experiment, state, experiment.splits.train, recipe.attempts, path)
     if len(traces.passing) < recipe.min_traces:
         refused = (
@@ -30,6 +32,7 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
         )
         return Outcome(state, _record(path, traces, began), refused)
     rows = training_rows(experiment.program, traces.passing)
+    experiment.progress.detail(f"training on {len(rows)} rows")
     training = experiment.backend.finetune(rows, recipe, experiment.derive(*path, "train"), state.adapter)
     record = _record(path, traces, began, len(rows), training.steps, training.losses, training.adapter.digest)
     return Outcome(ProgramState(adapter=training.adapter), record)

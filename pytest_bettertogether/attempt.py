@@ -1,0 +1,55 @@
+"""An item's attempt at its cell: what its fixtures fill in, and the record that is made of it."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .results import CellRecord, CellResult, Paid, Status
+from .suite import Suite
+
+if TYPE_CHECKING:  # the gate's numbers are loaded when a verdict is asked for
+    from .gate.verdict import Baseline
+
+
+@dataclass
+class Attempt:
+    """What an item has come to so far."""
+
+    suite: Suite
+    model: str
+    strategy: str
+    baseline: "Baseline | None" = None
+    result: CellResult | None = None
+    fault: str = ""
+    """Why the run broke."""
+    paid: Paid = field(default_factory=Paid)
+
+    def record(self, report: pytest.TestReport) -> CellRecord:
+        """How it ended, as plain data."""
+        baseline, result = self.baseline, self.result
+        reason = self.fault or (result.refused if result else "")
+        if not reason and report.failed:
+            reason = report.longreprtext.strip().splitlines()[-1]
+        return CellRecord(
+            task=self.suite.name,
+            model=self.model,
+            strategy=self.strategy,
+            status=self._status(report),
+            reason=reason,
+            result=result,
+            gate=baseline.judge(result) if baseline and result else None,
+            paid=self.paid,
+            baselines=str(self.suite.baselines),
+        )
+
+    def _status(self, report: pytest.TestReport) -> Status:
+        if self.fault:
+            return "invalid"
+        if report.failed:
+            return "failed"
+        if self.result is not None and self.result.refused:
+            return "refused"
+        if report.skipped or self.result is None:
+            return "skipped"
+        return "passed" if self.baseline is not None and self.baseline.mode == "gated" else "not_gated"

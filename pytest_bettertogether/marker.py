@@ -1,0 +1,44 @@
+"""The marker: `@pytest.mark.bettertogether(TASK, strategies=[...], gate=[...])` -> Suite."""
+
+import pytest
+
+from .data import Task
+from .strategy import PAPER, Strategy
+from .suite import Suite, baseline_file
+
+MARKER = (
+    "bettertogether(task, strategies=None, gate=None): optimise and evaluate `task`, once per model and strategy. "
+    "strategies: which ones (default: the paper's eight); gate: those that `>= bt_baseline` can fail (default: all)."
+)
+
+
+def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None:
+    """What a test's marker asks for, or None without one; `chosen` strategies win over the marker's.
+
+    Raises CollectError, which pytest shows without a traceback, for a marker that cannot work.
+    """
+    mark = node.get_closest_marker("bettertogether")
+    if mark is None:
+        return None
+    if len(mark.args) != 1 or not isinstance(mark.args[0], Task) or set(mark.kwargs) - {"strategies", "gate"}:
+        raise pytest.Collector.CollectError(
+            f"{node.nodeid}: write @pytest.mark.bettertogether(TASK), with a Task and at most strategies=[...] "
+            f"and gate=[...]; got {len(mark.args)} positional argument(s) and the keywords {list(mark.kwargs)}"
+        )
+    task = mark.args[0]
+    name = task.name or node.path.stem.removeprefix("test_")
+    strategies = chosen or _strategies(node, mark, "strategies") or PAPER
+    gate = _strategies(node, mark, "gate")
+    return Suite(name, task, baseline_file(node.path, name), strategies, strategies if gate is None else gate)
+
+
+def _strategies(node: pytest.Item, mark: pytest.Mark, key: str) -> tuple[Strategy, ...] | None:
+    written = mark.kwargs.get(key)
+    if written is None:
+        return None
+    try:
+        if isinstance(written, str):
+            raise ValueError(f"expected a list of strategies, as in [{written!r}]")
+        return tuple(dict.fromkeys(Strategy.parse(text) for text in written))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise pytest.Collector.CollectError(f"{node.nodeid}: bettertogether({key}={written!r}): {error}") from None
