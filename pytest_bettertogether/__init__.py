@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: there are no asserts here, and a suite's helper may import 
 from .data import Example, Splits, Task
 from .metrics import exact_match
 from .program import ChainOfThought, Field, Predict, Prediction, Program, Signature
+from .prompt import Unparsable
 
 __all__ = [
     "ChainOfThought",
@@ -17,5 +18,6 @@ __all__ = [
     "Signature",
     "Splits",
     "Task",
+    "Unparsable",
     "exact_match",
 ]

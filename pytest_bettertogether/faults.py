@@ -1,5 +1,6 @@
 """How a fault reaches the user: with their own lines and without ours."""
 
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -10,21 +11,27 @@ import pytest
 from .errors import BetterTogetherError
 
 OURS = str(Path(__file__).parent)
+LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
-def raise_for_user(error: BetterTogetherError) -> NoReturn:
-    """End the test with `error`: as the exception of the user's own code that caused it, if one did, else in words.
+def raise_for_user(error: Exception) -> NoReturn:
+    """End the test with `error`, shown as what the user can act on.
 
-    The user's exception keeps its type, points at the user's lines (so does --pdb) and
-    carries our words as a note.
+    If code of the user's took part, its own exception, with its lines and none of ours (so that
+    --pdb lands there too) and with our words as a note. Else our words alone, if the error is
+    one meant for the user; a mistake of ours keeps its whole traceback.
     """
     __tracebackhide__ = True
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else None
-    frames = [each for each in _walk((cause or error).__traceback__) if not _is_ours(each)]
-    if cause is None or not frames:
-        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
-    cause.add_note(str(error))
-    raise cause.with_traceback(_chained(frames)) from None
+    meant = isinstance(error, BetterTogetherError)
+    cause = error.__cause__ if meant and isinstance(error.__cause__, Exception) else error
+    frames = [each for each in _walk(cause.__traceback__) if not _file(each).startswith(OURS)]
+    if any(not _file(each).startswith(LIBRARIES) for each in frames):
+        if cause is not error:
+            cause.add_note(str(error))
+        raise cause.with_traceback(_chained(frames)) from None
+    if meant:
+        raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
+    raise error
 
 
 def _walk(traceback: TracebackType | None) -> Iterator[TracebackType]:
@@ -33,8 +40,8 @@ def _walk(traceback: TracebackType | None) -> Iterator[TracebackType]:
         traceback = traceback.tb_next
 
 
-def _is_ours(traceback: TracebackType) -> bool:
-    return traceback.tb_frame.f_code.co_filename.startswith(OURS)
+def _file(traceback: TracebackType) -> str:
+    return traceback.tb_frame.f_code.co_filename
 
 
 def _chained(frames: list[TracebackType]) -> TracebackType | None:

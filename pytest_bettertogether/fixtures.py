@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .data import Task
-from .errors import BaselineError, BetterTogetherError
+from .errors import BaselineError
 from .faults import raise_for_user
 from .session import Session
 from .stash import SESSION
@@ -58,7 +58,7 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
         attempt.baseline = session.baseline(request.node, suite, bt_model, bt_strategy)
     except BaselineError as error:
         pytest.fail(str(error), pytrace=False)
-    except BetterTogetherError as error:  # the data could not be read, or the journal not be opened
+    except Exception as error:  # the data cannot be read, the program not be made, the journal not be opened
         attempt.fault = f"{type(error).__name__}: {error}"
         raise_for_user(error)
     return attempt.baseline

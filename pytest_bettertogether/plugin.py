@@ -69,6 +69,35 @@ def pytest_collection_modifyitems(config: pytest.Config) -> None:
     config.stash[SESSION].check_baselines()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """On an xdist worker, say which cells belong together, before xdist says which tests there are."""
+    workerinput = getattr(session.config, "workerinput", None)
+    if workerinput is None:
+        return
+    cells = [item for item in session.items if item.get_closest_marker("bettertogether")]
+    if cells:
+        from .distribution import tell
+
+        tell(workerinput, cells)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """On the xdist controller, be ready to hear what the workers say."""
+    from .distribution import listen
+
+    listen(node)
+
+
+@pytest.hookimpl(optionalhook=True, trylast=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the cells of a model on one xdist worker."""
+    from .distribution import make_scheduler
+
+    return make_scheduler(config, log)
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     """Say what will run, where something of ours will."""
     cells = sum(item.get_closest_marker("bettertogether") is not None for item in items)

@@ -119,12 +119,9 @@ class Session:
                 now = cells.paid()
                 spent = Paid(now.usage - before.usage, now.train_steps - before.train_steps)
                 attempt.paid += Paid(spent.usage, spent.train_steps, time.perf_counter() - began)
-        except BetterTogetherError as error:
+        except Exception as error:  # whatever broke: the cell is invalid, and the error goes on to the user
             attempt.fault = f"{type(error).__name__}: {error}"
             raise_for_user(error)
-        except Exception as error:  # a mistake of ours, or of the engine's library: shown with all its frames
-            attempt.fault = f"{type(error).__name__}: {error}"
-            raise
         if strategy.id == attempt.strategy:
             attempt.result = result
         return result

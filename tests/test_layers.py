@@ -22,6 +22,7 @@ LAYERS = [
         "options",
         "stash",
         "hookspecs",
+        "distribution",
     ],
     ["cells"],
     ["report"],

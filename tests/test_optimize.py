@@ -233,6 +233,19 @@ def test_the_test_split_is_seen_once_and_last():
     assert (result.score, result.usage.lm_calls) == (1.0, 9)
 
 
+def test_select_best_tests_the_earliest_best_prefix_by_dev_score():
+    def worse_with_weights(messages, adapter):
+        return f"colour: {'red' if adapter else COLOURS[number_asked(messages) % 3]}"
+
+    mine = experiment(answer=worse_with_weights)
+    result = run_seed(mine, Strategy.parse("pwp"), select="best")
+    assert result.dev_scores == {"zero": 1.0, "p": 1.0, "pw": 1 / 3, "pwp": 1 / 3}
+    assert (result.selected, result.score) == ("zero", 1.0)
+    assert result.usage.lm_calls == 4 * len(SPLITS.dev) + len(SPLITS.test)  # test is seen once all the same
+    last = run_seed(experiment(answer=worse_with_weights), Strategy.parse("pwp"))
+    assert (last.selected, last.score, last.dev_scores) == ("pwp", 1 / 3, {})
+
+
 def test_seeds_and_paths_change_what_is_drawn():
     cut = {
         tuple(e.id for e in divide(SPLITS.train, PromptSearch(), experiment(seed=seed).derive(*path, "divide"))[0])

@@ -1,9 +1,15 @@
 """The plugin as a user meets it: items, options, baselines, verdicts; a scripted engine keeps it quick."""
 
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
+
+from pytest_bettertogether import report
+
+SCHEMA = Path(report.__file__).parent / "schema-1.json"
 
 CONFTEST = '''
 import pathlib
@@ -139,6 +145,35 @@ def test_steps_are_shared_between_the_strategies_of_a_run(suite):
     result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(["4 prompt steps, 3 weight steps, *"])
     assert (suite.path / "trainings").read_text() == "xxx"
+
+
+def without_cost(cells):
+    """Cells without what depends on who computed them, or when."""
+    cells = json.loads(json.dumps(cells))
+    for cell in cells:
+        del cell["cost"]["paid_now"]
+        for seed in cell["seeds"]:
+            del seed["seconds"]
+            for step in seed["steps"]:
+                del step["seconds"]
+    return json.dumps(cells)
+
+
+def test_a_second_run_replays_the_first_and_reports_the_same(suite):
+    first = run(suite, "--bt-gate=off", "--bt-report=json:first.json", "--bt-report=md:first.md")
+    first.stdout.fnmatch_lines(["json report: *first.json", "md report: *first.md"])
+    second = run(suite, "--bt-gate=off", "--bt-report=json:second.json")
+    second.stdout.fnmatch_lines(["* LM calls (0 made now, the rest replayed)*"])
+    fresh = run(suite, "--bt-gate=off", "--bt-report=json:fresh.json", "--bt-fresh")
+    fresh.stdout.no_fnmatch_line("* LM calls (0 made now*")
+    reports = [json.loads((suite.path / f"{name}.json").read_text()) for name in ("first", "second", "fresh")]
+    assert len({without_cost(each["cells"]) for each in reports}) == 1
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    for each in reports:
+        jsonschema.validate(each, schema)
+    paid = [sum(cell["cost"]["paid_now"]["lm_calls"] for cell in each["cells"]) for each in reports]
+    assert paid[0] == paid[2] > paid[1] == 0
+    assert "| p → w → p | 100.0 ±" in (suite.path / "first.md").read_text(encoding="utf-8")
 
 
 def test_the_table_shows_strategies_in_the_papers_order(suite):

@@ -6,6 +6,7 @@ sampling, adapter and thread count give the same bits on a CPU.
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ class HuggingFace:
             raise BackendError(
                 f"model {model.name}: {model.path!r} has no chat template; use an instruct or chat model"
             )
+        self.tokenizer.model_max_length = sys.maxsize  # generate() checks lengths itself, with an error
         self.base = base.to(self.device).eval()
         self.base.requires_grad_(False)
         self.adapters = Adapters(self.base, adapters)
@@ -90,7 +92,9 @@ class HuggingFace:
         with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
             for batch in _batches(encoded, sampling.max_tokens):
                 rows = [(encoded[i], prompts[i].noise) for i in batch]
-                for i, new in zip(batch, self._complete(model, rows, sampling), strict=True):
+                with _memory(f"a batch of {len(rows)} prompts of up to {len(rows[0][0])} tokens"):
+                    news = self._complete(model, rows, sampling)
+                for i, new in zip(batch, news, strict=True):
                     completions[i] = self._completion(len(encoded[i]), new, sampling)
         return [completions[i] for i in range(len(prompts))]
 
@@ -106,7 +110,7 @@ class HuggingFace:
             raise BackendError(
                 f"a training row of {longest} tokens exceeds the context of {self.context} by {longest - self.context}"
             )
-        with _threads(self.threads):
+        with _threads(self.threads), _memory(f"training on rows of up to {longest} tokens (lower lora.batch)"):
             return train(self.adapters, encoded, recipe, seed, start)
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
@@ -226,6 +230,19 @@ def weights_digest(path: str) -> str:
                 while block := stream.read(1 << 20):
                     state.update(block)
     return state.hexdigest()[:16]
+
+
+@contextmanager
+def _memory(what: str) -> Iterator[None]:
+    """Say what did not fit, where torch only says how many bytes."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        # On a CPU torch raises a bare RuntimeError, told from others by its text alone.
+        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+            raise
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BackendError(f"out of memory: {what} did not fit; {first}") from error
 
 
 @contextmanager

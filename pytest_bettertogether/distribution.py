@@ -1,0 +1,82 @@
+"""Which pytest-xdist worker runs a cell: all cells of a model go to one, which loads one engine and shares their steps.
+
+The workers collect; the controller hands tests out and knows them by id only, which does not say
+whose they are. So each worker names the groups of its cells on an execnet channel of its own. Ids
+stay what they are in reports, in the cache of `--lf` and in the commands that users copy.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from typing import Any
+
+import pytest
+from xdist import scheduler  # type: ignore[import-untyped]  # annotated, but without py.typed
+
+CHANNEL = "bettertogether"
+"""Key of a worker's `workerinput`."""
+GROUPS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+"""On the controller's config: the group of each cell, by the cell's id."""
+
+
+def listen(node: Any) -> None:
+    """Give a worker that is about to start the channel for `tell`."""
+    if node.config.option.dist in SCHEDULERS:
+        node.workerinput[CHANNEL] = channel = node.gateway.newchannel()
+        channel.setcallback(node.config.stash.setdefault(GROUPS, {}).update)
+
+
+def tell(workerinput: Mapping[str, Any], cells: Iterable[pytest.Item]) -> None:
+    """Send the group of each cell, from a worker; the controller has it before the ids that the worker sends next."""
+    if CHANNEL in workerinput:
+        groups = {cell.nodeid: _group(cell) for cell in cells}
+        workerinput[CHANNEL].send({nodeid: group for nodeid, group in groups.items() if group})
+
+
+def make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What hands the tests out (xdist's Scheduling), or None where xdist shall do what the user chose."""
+    kind = SCHEDULERS.get(config.option.dist)
+    return kind(config, log) if kind else None
+
+
+def _group(cell: pytest.Item) -> str:
+    """The user's own group, which may split a model or join two, or else the model."""
+    marks = cell.iter_markers("xdist_group")
+    names = {str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")) for mark in marks}
+    callspec = getattr(cell, "callspec", None)
+    model = callspec.params.get("bt_model") if callspec else None
+    return "_".join(sorted(names)) or getattr(model, "name", "")
+
+
+# The two keep xdist's names: `-v` shows them, and to sessions without cells they are what they were.
+
+
+class LoadScheduling(scheduler.LoadScheduling):  # type: ignore[misc]
+    """Hands tests out in xdist's chunks, save that a chunk which meets a cell ends with that cell's whole group."""
+
+    # Private to xdist, but all its ways lead through here. Were it renamed, cells would be handed out like any tests.
+    def _send_tests(self, node: Any, num: int) -> None:
+        known = self.config.stash.get(GROUPS, {})
+        if known and self.collection:
+            groups = [known.get(nodeid) for nodeid in self.collection]
+            met = next((groups[index] for index in self.pending[:num] if groups[index]), None)
+            if met:
+                before = takewhile(lambda index: not groups[index], self.pending)
+                chunk = [*before, *(index for index in self.pending if groups[index] == met)]
+                taken, num = set(chunk), len(chunk)
+                self.pending[:] = [*chunk, *(index for index in self.pending if index not in taken)]
+        super()._send_tests(node, num)
+
+
+class LoadGroupScheduling(scheduler.LoadGroupScheduling):  # type: ignore[misc]
+    """Treats the cells of a model as xdist treats tests with one xdist_group mark."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = self.config.stash.get(GROUPS, {}).get(nodeid) or super()._split_scope(nodeid)
+        return scope
+
+
+SCHEDULERS: Mapping[str, type[LoadScheduling] | type[LoadGroupScheduling]] = {
+    "load": LoadScheduling,
+    "loadgroup": LoadGroupScheduling,
+}
+"""The values of --dist that leave it to us where cells run."""

@@ -1,0 +1,136 @@
+"""Wrong input: one clear line that says what was given, what is allowed and what to type next."""
+
+import pytest
+import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
+from test_plugin import CONFTEST, SUITE
+
+USAGE = pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.fixture
+def suite(pytester):
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_parity=SUITE)
+    return pytester
+
+
+def run(suite, *args):
+    return suite.runpytest("--bt-model=parrot", "-p", "no:cacheprovider", "--bt-seeds=0", *args)
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (
+            ["--bt-model=parot"],
+            "*--bt-model: unknown model 'parot'; known: other, parrot, tiny; or give a local folder*",
+        ),
+        (["--bt-model=."], "*--bt-model: model folder .: there is no config.json in it"),
+        (["--bt-strategy=p -> q"], "*--bt-strategy: strategy 'p -> q': unknown step 'q'; write 'zero', or steps from*"),
+        (["--bt-seeds=0;1"], "*--bt-seeds: '0;1': expected whole numbers or ranges, as in 0,1,2 or 0-4"),
+        (["--bt-seeds=3-1"], "*--bt-seeds: '3-1': expected different seeds, as in 0,1,2 or 0-4"),
+        (["--bt-limit=0"], "*--bt-limit: '0': expected a whole number from 1"),
+        (["--bt-select=first"], "*--bt-select: 'first': expected last or best"),
+        (["--bt-report=out.json"], "*--bt-report: 'out.json': expected json:PATH or md:PATH"),
+        (["--bt-report=json:."], "*--bt-report: * is a folder: name a file in it, as in json:./report.json"),
+        (["--bt-set=lora.rank"], "*--bt-set: 'lora.rank': expected KEY=VALUE, as in lora.rank=8"),
+        (["--bt-set=lora.rang=8"], "*--bt-set: recipe has no value 'lora.rang'; it has search.candidates, *"),
+        (["--bt-set=lora.rank=many"], "*--bt-set: recipe value lora.rank='many': expected int"),
+        (["--bt-set=search.fixed_arms=1"], "*--bt-set: recipe value search.fixed_arms='1': expected true or false"),
+        (["--bt-journal=test_parity.py"], "*--bt-journal: cannot write to *test_parity.py: name a folder*"),
+        (["--bt-update-baselines", "--bt-limit=3"], "*records whole splits: leave out --bt-limit"),
+        (
+            ["--bt-update-baselines", "--bt-select=best"],
+            "*records what strategies end with: leave out --bt-select=best",
+        ),
+    ],
+)
+def test_known_before_tests_run_it_is_exit_4(suite, args, problem):
+    result = run(suite, *args)
+    assert result.ret == USAGE
+    result.stderr.fnmatch_lines([problem])
+    assert not (suite.path / ".bettertogether").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "*parity.json: not a readable baseline file (JSONDecodeError: *): restore it from version control, or*"),
+        ('{"benchmarks": []}', "*parity.json: not a readable baseline file (KeyError: 'schema'): *"),
+        ('{"schema": 9, "cells": {}}', "*parity.json: baseline schema 9, this version reads 1: *"),
+    ],
+)
+def test_a_baseline_file_that_is_none_of_ours_is_exit_4(suite, text, problem):
+    suite.mkdir("baselines").joinpath("parity.json").write_text(text)
+    result = run(suite)
+    assert result.ret == USAGE
+    result.stderr.fnmatch_lines([problem])
+
+
+def test_a_model_registered_twice_is_exit_4(suite):
+    suite.makeconftest(CONFTEST.replace('register("other"', 'register("tiny"'))
+    result = run(suite)
+    assert result.ret == USAGE
+    result.stderr.fnmatch_lines(["*pytest_bettertogether_models: model 'tiny' is registered twice"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("rows[80:]", "rows[79:]", ["E*DataError: example '80' is in test and again in dev: *"]),
+        ("rows[40:80]", "[]", ["E*DataError: the dev split is empty"]),
+        (
+            'rows = [{"id"',
+            'raise OSError("no such disk"); rows = [{"id"',
+            ["*raise OSError*", "E*OSError: no such disk"],
+        ),
+        ('exact_match("parity")', "lambda e, p: float('nan')", ["*the metric returned nan on example '81': *"]),
+        ('exact_match("parity")', "lambda e, p: 3.7", ["*MetricError: the metric returned 3.7 on example '81': *"]),
+        (
+            'exact_match("parity")',
+            "lambda e, p: e['colour']",
+            [
+                "*metric=lambda e, p: e*",
+                "E*KeyError: 'colour'",
+                "E*metric raised KeyError('colour') on example '81'",
+            ],
+        ),
+        (
+            "return self.say(number=number)",
+            "return 1 / 0",
+            ["*return 1 / 0*", "E*ZeroDivisionError: division by zero", "E*Parity.forward raised * on example '81'"],
+        ),
+        (
+            "return self.say(number=number)",
+            "return self.say(numbr=number)",
+            ["*return self.say(numbr=number)*", "E*TypeError: predictor takes number: missing number; unknown numbr"],
+        ),
+        ("return self.say(number=number)", "return number", ["*never called a predictor on example '81'*"]),
+        ("return self.say(number=number)", "self.say(number=number)", ["*returned None on example '81': return the*"]),
+        ("def forward(self, number)", "def forward(self, n)", ["*forward takes n, but example '81' has*"]),
+        ('"number -> parity"', '"number - parity"', ["*signature 'number - parity': expected *"]),
+    ],
+)
+def test_found_inside_a_cell_that_cell_is_invalid_and_others_go_on(suite, old, new, problem):
+    assert old in SUITE
+    suite.makepyfile(test_parity=SUITE.replace(old, new), test_fine=SUITE)
+    result = run(suite, "--bt-gate=off", "--bt-strategy=zero")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([*problem, "zero-shot *!", "parity[[]parrot-zero] invalid: *"])
+    result.stdout.no_fnmatch_line("*pytest_bettertogether/*.py:*: *Error")  # none of our own frames
+
+
+def test_a_task_recipe_with_a_wrong_name_is_an_error_that_lists_the_right_ones(suite):
+    suite.makepyfile(test_parity=SUITE.replace('exact_match("parity"))', 'exact_match("parity"), recipe={"rank": 8})'))
+    result = run(suite, "--bt-gate=off", "--bt-strategy=zero")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*recipe has no value 'rank'; it has search.candidates, *"])
+
+
+def test_an_engines_fault_is_invalid_with_its_cause(suite):
+    broken = "    def generate(self, *args):\n        raise OSError('the cable is out')\n\n    def unused("
+    suite.makeconftest(CONFTEST.replace("    def generate(", broken))
+    result = run(suite, "--bt-gate=off", "--bt-strategy=zero")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*parity[[]parrot-zero] invalid: OSError: the cable is out"])
