@@ -10,20 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 
 LAYERS = [
-    [
-        "plugin",
-        "finish",
-        "fixtures",
-        "session",
-        "attempt",
-        "faults",
-        "terminal",
-        "marker",
-        "options",
-        "stash",
-        "hookspecs",
-        "distribution",
-    ],
+    ["plugin"],
     ["cells"],
     ["report"],
     ["gate"],
@@ -100,6 +87,6 @@ def test_only_engines_know_torch_and_its_friends(path):
 
 def test_loading_the_plugin_brings_in_nothing_heavy():
     heavy = sorted(ENGINES | {"numpy", "scipy", "greenlet", "tabulate", "sklearn"})
-    ours = "pytest_bettertogether.plugin, pytest_bettertogether.fixtures"
+    ours = "pytest_bettertogether.plugin, pytest_bettertogether.plugin.fixtures"
     code = f"import sys, {ours}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

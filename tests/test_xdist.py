@@ -11,7 +11,7 @@ from test_plugin import ALL, CONFTEST, SUITE
 from xdist import scheduler
 from xdist.remote import Producer
 
-from pytest_bettertogether import distribution
+from pytest_bettertogether.plugin import distribution
 
 NOTES = '''
 
@@ -190,7 +190,7 @@ def test_a_session_without_cells_is_distributed_as_if_we_were_not_there(pytester
 
         @pytest.mark.parametrize("n", ["tiny-p", "a@b", "c"])
         def test_it(n):
-            assert "pytest_bettertogether.distribution" not in sys.modules
+            assert "pytest_bettertogether.plugin.distribution" not in sys.modules
         """
     )
     result = pytester.runpytest("-n2", "-v")

@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .results import CellRecord, CellResult, Paid, Status
-from .suite import Suite
+from ..results import CellRecord, CellResult, Paid, Status
+from ..suite import Suite
 
 if TYPE_CHECKING:  # the gate's numbers are loaded when a verdict is asked for
-    from .gate.verdict import Baseline
+    from ..gate.verdict import Baseline
+
+
+ATTEMPT: pytest.StashKey["Attempt"] = pytest.StashKey()
+"""Where an item keeps it."""
 
 
 @dataclass

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from ..results import CellRecord, CellResult
+from .attempt import ATTEMPT
 from .marker import MARKER
 from .options import add_options, read_settings
-from .results import CellRecord, CellResult
-from .session import Session
-from .stash import ATTEMPT, SESSION
+from .session import SESSION, Session
 
-pytest_plugins = ["pytest_bettertogether.fixtures"]
+pytest_plugins = ["pytest_bettertogether.plugin.fixtures"]
 
 RECORD = "_bettertogether"
 """Attribute of a test report that carries a cell's record to wherever the report goes."""
@@ -114,7 +114,7 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     """Explain a failed `better_together() >= bt_baseline`."""
     if op != ">=" or not isinstance(left, CellResult):
         return None
-    from .gate.verdict import Baseline
+    from ..gate.verdict import Baseline
 
     return right.explain(left) if isinstance(right, Baseline) else None
 
@@ -156,7 +156,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = config.stash[SESSION]
     if not session.records:
         return
-    from .report.text import ASCII, UNICODE, lines
+    from ..report.text import ASCII, UNICODE, lines
 
     terminalreporter.section("better together", sep="-")
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"

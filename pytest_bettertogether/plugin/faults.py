@@ -8,9 +8,9 @@ from typing import NoReturn
 
 import pytest
 
-from .errors import BetterTogetherError
+from ..errors import BetterTogetherError
 
-OURS = str(Path(__file__).parent)
+OURS = str(Path(__file__).parent.parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 

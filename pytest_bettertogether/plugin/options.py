@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from .models import BUILT_IN, Model, find
-from .strategy import Strategy
+from ..models import BUILT_IN, Model, find
+from ..strategy import Strategy
 
 REPORTS = ("json", "md")
 

@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .data import Task
-from .errors import BaselineError
+from ..data import Task
+from ..errors import BaselineError
+from ..strategy import Strategy
+from ..suite import Suite
 from .faults import raise_for_user
-from .session import Session
-from .stash import SESSION
-from .strategy import Strategy
-from .suite import Suite
+from .session import SESSION, Session
 
 if TYPE_CHECKING:  # what gate and results bring in is loaded when a cell needs it
-    from .gate.verdict import Baseline
-    from .models import Model
-    from .results import CellResult
+    from ..gate.verdict import Baseline
+    from ..models import Model
+    from ..results import CellResult
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from .atomic import write_text
-from .gate.recording import commit, record_baselines
-from .report.document import document
-from .report.markdown import markdown
+from ..atomic import write_text
+from ..gate.recording import commit, record_baselines
+from ..report.document import document
+from ..report.markdown import markdown
 from .session import Session
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from .data import Task
-from .strategy import PAPER, Strategy
-from .suite import Suite, baseline_file
+from ..data import Task
+from ..strategy import PAPER, Strategy
+from ..suite import Suite, baseline_file
 
 MARKER = (
     "bettertogether(task, strategies=None, gate=None): optimise and evaluate `task`, once per model and strategy. "

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .attempt import Attempt
-from .data import Task
-from .errors import BetterTogetherError
+from ..data import Task
+from ..errors import BetterTogetherError
+from ..progress import Progress
+from ..results import CellRecord, CellResult, Paid
+from ..strategy import Strategy
+from ..suite import Suite
+from .attempt import ATTEMPT, Attempt
 from .faults import raise_for_user
 from .marker import read_marker
 from .options import Settings
-from .progress import Progress
-from .results import CellRecord, CellResult, Paid
-from .stash import ATTEMPT
-from .strategy import Strategy
-from .suite import Suite
 from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
-    from .cells import Cells
-    from .gate.verdict import Baseline, Mode
-    from .models import Model
+    from ..cells import Cells
+    from ..gate.verdict import Baseline, Mode
+    from ..models import Model
 
+SESSION: pytest.StashKey["Session"] = pytest.StashKey()
+"""Where the config keeps it."""
 ALPHA = 0.05
 """The chance of a false alarm in a whole session, shared among its gated cells."""
 
@@ -47,8 +48,8 @@ class Session:
     @cached_property
     def cells(self) -> "Cells":
         """The cells' engine room; making it opens the journal."""
-        from .cells import Cells
-        from .journal import Journal
+        from ..cells import Cells
+        from ..journal import Journal
 
         settings = self.settings
         return Cells(Journal(settings.journal, settings.fresh), settings.limit, settings.select, settings.offline)
@@ -69,7 +70,7 @@ class Session:
 
     def check_baselines(self) -> None:
         """Raise UsageError if a collected suite's baseline file cannot be read; before any test runs."""
-        from .gate.baselines import read
+        from ..gate.baselines import read
 
         for file in self._tasks:
             if file.exists():
@@ -84,7 +85,7 @@ class Session:
 
     def baseline(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> "Baseline":
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
-        from .gate.verdict import Baseline, find
+        from ..gate.verdict import Baseline, find
 
         mode: Mode = "gated"
         if self.settings.update_baselines:
@@ -98,7 +99,7 @@ class Session:
             file=suite.baselines,
             mode=mode,
             alpha=ALPHA / max(1, len(self.gated)),
-            accept=f"pytest '{node.nodeid.partition('@')[0]}' --bt-update-baselines",  # xdist appends @group
+            accept=f"pytest '{_plain(node.nodeid)}' --bt-update-baselines",
             shown=str(shown),
         )
         return find(baseline, self.cells.identity(suite)) if mode == "gated" else baseline
@@ -125,3 +126,8 @@ class Session:
         if strategy.id == attempt.strategy:
             attempt.result = result
         return result
+
+
+def _plain(nodeid: str) -> str:
+    """An item's id without the group that xdist may have appended to it."""
+    return nodeid[: nodeid.rindex("]") + 1]
