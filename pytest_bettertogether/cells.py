@@ -35,6 +35,7 @@ class Cells:
     _paid: Paid = field(default_factory=Paid)
     """What engines that are gone have computed."""
     _steps: dict[tuple[Path, str, int, StepPath], Outcome] = field(default_factory=dict)
+    _results: dict[tuple[Path, str, str], CellResult] = field(default_factory=dict)
 
     def splits(self, suite: Suite) -> Splits:
         """The task's data, read at the first call."""
@@ -59,7 +60,17 @@ class Cells:
         }
 
     def run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
-        """Optimise and evaluate, once per seed; steps that another strategy has done are not done again."""
+        """Optimise and evaluate, once per seed and once per session: what a cell has scored, it has scored.
+
+        So a test that is run again (pytest-rerunfailures) cannot go green by sampling anew; a cell that broke has no
+        result and does run again. Steps that another strategy has done are not done again.
+        """
+        key = (suite.baselines, model.name, strategy.id)
+        if key not in self._results:
+            self._results[key] = self._run(suite, model, strategy, seeds)
+        return self._results[key]
+
+    def _run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
         splits, backend = self.splits(suite), self._backend(model)
         # What the user sets for this run (--bt-set) is in the model's recipe already, and wins over the task's.
         recipe = model.recipe.override({k: v for k, v in suite.task.recipe.items() if k not in model.overridden})

@@ -2,7 +2,7 @@
 
 import pytest
 import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
-from test_plugin import CONFTEST, SUITE
+from test_plugin import CONFTEST, QUICK, SUITE
 
 USAGE = pytest.ExitCode.USAGE_ERROR
 
@@ -15,7 +15,7 @@ def suite(pytester):
 
 
 def run(suite, *args):
-    return suite.runpytest("--bt-model=parrot", "-p", "no:cacheprovider", "--bt-seeds=0", *args)
+    return suite.runpytest("--bt-model=parrot", *QUICK, "--bt-seeds=0", *args)
 
 
 @pytest.mark.parametrize(

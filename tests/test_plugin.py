@@ -9,6 +9,9 @@ import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, 
 
 from pytest_bettertogether import report
 
+QUICK = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:hypothesispytest")
+"""For inner runs: no order but the file's, and nothing loaded that takes long and is not needed."""
+
 SCHEMA = Path(report.__file__).parent / "schema-1.json"
 
 CONFTEST = '''
@@ -86,7 +89,7 @@ def suite(pytester):
 
 
 def run(suite, *args):
-    return suite.runpytest("--bt-model=parrot", "-p", "no:cacheprovider", *args)
+    return suite.runpytest("--bt-model=parrot", *QUICK, *args)
 
 
 def baselines(suite):

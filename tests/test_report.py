@@ -88,7 +88,7 @@ def test_it_can_do_without_unicode():
 def test_steps_that_strategies_share_are_counted_once():
     once = list(lines([record(cell("iris", "pwp", 19))]))[-2:]
     shared = list(lines([record(cell("iris", each, 19)) for each in ("pwp", "pw", "p")]))[-2:]
-    assert once[0] == shared[0] == "2 prompt steps, 1 weight steps, 40 training steps"
+    assert once[0] == shared[0] == "2 prompt steps, 1 weight step, 40 training steps"
     assert once[1].startswith("320 LM calls (")
     assert shared[1].startswith("360 LM calls (")
 

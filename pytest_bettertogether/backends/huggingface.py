@@ -69,7 +69,7 @@ class HuggingFace:
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
             "dtype": str(self.base.dtype).removeprefix("torch."),
             "threads": str(self.threads),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a subclass of str, which not everybody can serialise
             "transformers": transformers.__version__,
         }
 

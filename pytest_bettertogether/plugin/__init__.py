@@ -4,6 +4,7 @@ Loading this costs a run without suites next to nothing: engines, statistics and
 are imported where they are first needed.
 """
 
+import json
 import time
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from .session import SESSION, Session
 pytest_plugins = ["pytest_bettertogether.plugin.fixtures"]
 
 RECORD = "_bettertogether"
-"""Attribute of a test report that carries a cell's record to wherever the report goes."""
+"""Attribute of a test report that carries a cell's record, as JSON text, to wherever the report goes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -101,13 +102,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     """Say what will run, where something of ours will."""
     cells = sum(item.get_closest_marker("bettertogether") is not None for item in items)
-    if not cells:
+    if not cells or config.get_verbosity() < 0:  # --collect-only -q is read by programs
         return []
     settings = config.stash[SESSION].settings
     models = ", ".join(model.name for model in settings.models)
     seeds = ", ".join(map(str, settings.seeds))
     limit = f", first {settings.limit} examples of each split" if settings.limit else ""
-    return [f"better together: {cells} cells on {models}, seeds {seeds}{limit}{'' if settings.gate else ', not gated'}"]
+    gate = "" if settings.gate else ", not gated"
+    return [f"better together: {cells} cell{'s' * (cells != 1)} on {models}, seeds {seeds}{limit}{gate}"]
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
@@ -128,7 +130,7 @@ def pytest_runtest_makereport(
     attempt = item.stash.get(ATTEMPT, None)
     # A cell ends where its test was called, or where its set-up did not get that far.
     if attempt is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
-        setattr(report, RECORD, attempt.record(report).to_json())
+        setattr(report, RECORD, json.dumps(attempt.record(report, call).to_json()))
     return report
 
 
@@ -139,12 +141,14 @@ class Collector:
         self.session, self.started = session, time.time()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the record of a cell that has run."""
-        if hasattr(report, RECORD):
-            self.session.records.append(CellRecord.from_json(getattr(report, RECORD)))
+        """Keep the record of a cell that has run, unless pytest-rerunfailures will repeat it (outcome `rerun`)."""
+        if hasattr(report, RECORD) and report.outcome in ("passed", "failed", "skipped"):
+            self.session.records.append(CellRecord.from_json(json.loads(getattr(report, RECORD))))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the baselines and reports that were asked for."""
+        if self.session.running:
+            self.session.records.append(self.session.running.stopped())
         if self.session.records and not hasattr(session.config, "workerinput"):
             from .finish import write_files
 

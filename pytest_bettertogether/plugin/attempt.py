@@ -29,20 +29,26 @@ class Attempt:
     """Why the run broke."""
     paid: Paid = field(default_factory=Paid)
 
-    def record(self, report: pytest.TestReport) -> CellRecord:
+    def record(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> CellRecord:
         """How it ended, as plain data."""
-        baseline, result = self.baseline, self.result
-        reason = self.fault or (result.refused if result else "")
-        if not reason and report.failed:
-            reason = report.longreprtext.strip().splitlines()[-1]
+        reason = self.fault or (self.result.refused if self.result else "")
+        if not reason and report.failed and call.excinfo:
+            reason = call.excinfo.exconly().partition("\n")[0]
+        return self._record(self._status(report), reason)
+
+    def stopped(self) -> CellRecord:
+        """The record of a cell that the user, or the end of the session, interrupted."""
+        return self._record("stopped", "interrupted: run the same command again, what is finished is kept")
+
+    def _record(self, status: Status, reason: str) -> CellRecord:
         return CellRecord(
             task=self.suite.name,
             model=self.model,
             strategy=self.strategy,
-            status=self._status(report),
+            status=status,
             reason=reason,
-            result=result,
-            gate=baseline.judge(result) if baseline and result else None,
+            result=self.result,
+            gate=self.baseline.judge(self.result) if self.baseline and self.result else None,
             paid=self.paid,
             baselines=str(self.suite.baselines),
         )

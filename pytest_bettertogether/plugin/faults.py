@@ -14,7 +14,7 @@ OURS = str(Path(__file__).parent.parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
-def raise_for_user(error: Exception) -> NoReturn:
+def raise_for_user(error: BaseException) -> NoReturn:
     """End the test with `error`, shown as what the user can act on.
 
     If code of the user's took part, its own exception, with its lines and none of ours (so that

@@ -8,6 +8,7 @@ def pytest_bettertogether_models(register: Callable[..., None]) -> None:
 
     In the root conftest.py (one further down is read too late)::
 
+        @pytest.hookimpl(optionalhook=True)  # lets `pytest -p no:bettertogether` work
         def pytest_bettertogether_models(register):
             register("mistral", "mistralai/Mistral-7B-Instruct-v0.2", revision="3ad372f")
 

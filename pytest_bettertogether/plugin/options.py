@@ -212,7 +212,7 @@ def read_settings(config: pytest.Config) -> Settings:
         select=value["select"],
         journal=_journal(config, value["journal"]),
         fresh=config.getoption("--bt-fresh"),
-        offline=config.getoption("--bt-offline") or config.getini("bt_offline"),
+        offline=_offline(config),
         reports=tuple(_destination(config, text) for text in dict.fromkeys(value["report"] or ())),
     )
 
@@ -228,7 +228,21 @@ def _value(config: pytest.Config, option: _Option) -> Any:
     try:
         return [option.parse(text) for text in written] if option.many else option.parse(written)
     except argparse.ArgumentTypeError as error:
-        raise pytest.UsageError(f"{option.ini} in {config.inipath}: {error}") from None
+        raise pytest.UsageError(f"{_origin(config, option.name)}: {error}") from None
+
+
+def _offline(config: pytest.Config) -> bool:
+    try:
+        return bool(config.getoption("--bt-offline") or config.getini("bt_offline"))
+    except (ValueError, pytest.UsageError) as error:  # which, depends on pytest's version
+        raise pytest.UsageError(f"{_origin(config, 'offline', written=True)}: {error}") from None
+
+
+def _origin(config: pytest.Config, name: str, written: bool = False) -> str:
+    """Where an option's value comes from, for a message about it: the command line, or the configuration file."""
+    if config.getoption(f"--bt-{name}") or not (written or config.getini(f"bt_{name}")):
+        return f"--bt-{name}"
+    return f"bt_{name}" + (f" in {config.inipath}" if config.inipath else "")
 
 
 def _models(config: pytest.Config, names: Sequence[str], assignments: Sequence[str]) -> tuple[Model, ...]:
@@ -244,21 +258,23 @@ def _models(config: pytest.Config, names: Sequence[str], assignments: Sequence[s
     try:
         models = [find(name, known) for name in dict.fromkeys(names)]
     except ValueError as error:
-        raise pytest.UsageError(f"--bt-model: {error}") from None
+        raise pytest.UsageError(f"{_origin(config, 'model')}: {error}") from None
     try:
         pairs = dict(text.split("=", 1) for text in assignments)
         return tuple(
             replace(model, recipe=model.recipe.override_text(pairs), overridden=frozenset(pairs)) for model in models
         )
     except ValueError as error:
-        raise pytest.UsageError(f"--bt-set: {error}") from None
+        raise pytest.UsageError(f"{_origin(config, 'set')}: {error}") from None
 
 
 def _journal(config: pytest.Config, written: str) -> Path:
     folder = config.rootpath / Path(written).expanduser()
     home = next(each for each in (folder, *folder.parents) if each.exists())
     if not home.is_dir() or not os.access(home, os.W_OK):
-        raise pytest.UsageError(f"--bt-journal: cannot write to {home}: name a folder that can be written, or made")
+        raise pytest.UsageError(
+            f"{_origin(config, 'journal')}: cannot write to {home}: name a folder that can be written, or made"
+        )
     return folder
 
 
@@ -267,6 +283,6 @@ def _destination(config: pytest.Config, text: str) -> tuple[str, Path]:
     path = config.invocation_params.dir / Path(written).expanduser()
     if path.is_dir():
         raise pytest.UsageError(
-            f"--bt-report: {path} is a folder: name a file in it, as in {kind}:{written}/report.{kind}"
+            f"{_origin(config, 'report')}: {path} is a folder: name a file in it, as in {kind}:{written}/report.{kind}"
         )
     return kind, path

@@ -43,6 +43,8 @@ class Session:
     """Each cell that has run; under xdist on the controller only."""
     written: list[str] = field(default_factory=list)
     """What was written into baselines and reports, line by line."""
+    running: Attempt | None = None
+    """The attempt whose cell is being computed; one that is left here when the session ends was interrupted."""
     _tasks: dict[Path, Task] = field(default_factory=dict)
 
     @cached_property
@@ -108,6 +110,8 @@ class Session:
         """Run a cell on behalf of an item, and note what it cost or why it broke."""
         __tracebackhide__ = True
         began = time.perf_counter()
+        self.running = attempt
+        attempt.fault = ""  # of an earlier attempt, under pytest-rerunfailures
         line = progress_line(self.config)
         try:
             cells = self.cells
@@ -120,9 +124,12 @@ class Session:
                 now = cells.paid()
                 spent = Paid(now.usage - before.usage, now.train_steps - before.train_steps)
                 attempt.paid += Paid(spent.usage, spent.train_steps, time.perf_counter() - began)
-        except Exception as error:  # whatever broke: the cell is invalid, and the error goes on to the user
+        # Whatever broke (pytest-timeout uses pytest.fail): the cell is invalid, and the error goes on to the user.
+        except (Exception, pytest.fail.Exception) as error:
+            self.running = None
             attempt.fault = f"{type(error).__name__}: {error}"
             raise_for_user(error)
+        self.running = None
         if strategy.id == attempt.strategy:
             attempt.result = result
         return result

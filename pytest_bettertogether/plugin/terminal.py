@@ -29,7 +29,8 @@ class ProgressLine:
                 return
             writer = self.reporter._tw
             room = max(0, writer.fullwidth - writer.width_of_current_line - 2)
-            text = f" {line}"[:room]
+            encoding = getattr(writer._file, "encoding", None) or "ascii"
+            text = f" {line}"[:room].encode(encoding, "replace").decode(encoding)
             # Straight to the file: the writer must not count this as part of its own line.
             writer._file.write(self._erasing() + text)
             writer._file.flush()

@@ -44,7 +44,7 @@ def lines(records: Sequence[CellRecord], marks: Marks = UNICODE, verbose: bool =
     yield from _legend(records, marks)
     for each in records:
         result, cell = each.result, f"{each.task}[{each.model}-{each.strategy}]"
-        if each.status in ("invalid", "refused"):
+        if each.status in ("invalid", "refused", "stopped"):
             yield f"{cell} {each.status}: {each.reason}"
         if verbose and result and not result.refused:
             yield f"{cell} {_seeds(result)}"
@@ -129,8 +129,8 @@ def _cost(records: Sequence[CellRecord]) -> Iterator[str]:
     counts = {kind: sum(step.path.endswith(kind) for step in steps) for kind in "pw"}
     paid = sum(each.paid.usage.lm_calls for each in records)
     yield (
-        f"{counts['p']} prompt steps, {counts['w']} weight steps, "
-        f"{sum(step.train_steps for step in steps):,} training steps"
+        f"{_several([counts['p']], 'prompt step')}, {_several([counts['w']], 'weight step')}, "
+        f"{_several([sum(step.train_steps for step in steps)], 'training step')}"
     )
     yield (
         f"{spent.lm_calls:,} LM calls ({paid:,} made now, the rest replayed), "
@@ -143,4 +143,4 @@ def _several(counts: Sequence[int], noun: str) -> str:
 
 
 def _span(counts: Sequence[int]) -> str:
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
