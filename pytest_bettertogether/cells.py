@@ -40,7 +40,7 @@ class Cells:
     def splits(self, suite: Suite) -> Splits:
         """The task's data, read at the first call."""
         if suite.baselines not in self._splits:
-            splits = suite.task.data()
+            splits = suite.task.splits()
             self._splits[suite.baselines] = splits.first(self.limit) if self.limit else splits
         return self._splits[suite.baselines]
 

@@ -61,7 +61,7 @@ class Splits:
                 if example.id in home:
                     raise DataError(
                         f"example {example.id!r} is in {name} and again in {home[example.id]}: "
-                        "splits must not overlap (rows without an 'id' are told apart by their content)"
+                        "splits must not overlap (a row without an 'id' is known by its content)"
                     )
                 home[example.id] = name
 
@@ -105,6 +105,27 @@ class Task:
     name: str = ""
     """In tables and baselines; by default the test file's, `iris` for test_iris.py."""
     recipe: Mapping[str, int | float | str | bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not callable(self.data):
+            raise TypeError(
+                f"Task(data=...) takes the function that makes the splits, not a {type(self.data).__name__}: "
+                "write data=load, without calling it"
+            )
+        if isinstance(self.metric, type) or not callable(self.metric):
+            raise TypeError(
+                f'Task(metric=...) takes a function (example, prediction) -> 0...1, as in exact_match("answer"), '
+                f"not {self.metric!r}"
+            )
+
+    def splits(self) -> Splits:
+        """Read the data. Raises DataError if the function gives anything but splits."""
+        splits = self.data()
+        if not isinstance(splits, Splits):
+            raise DataError(
+                f"the task's data function returned a {type(splits).__name__}: return Splits.of(train, dev, test)"
+            )
+        return splits
 
 
 def program_inputs(program: Program, example: Example) -> dict[str, Any]:

@@ -45,7 +45,9 @@ class Journal:
                 "CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, checksum TEXT, value TEXT)"
             )
         except (OSError, sqlite3.Error) as error:
-            raise JournalError(f"journal {folder} cannot be used: {error}: name another with --bt-journal") from error
+            raise JournalError(
+                f"journal {folder} cannot be used: {error}: delete it, or name another with --bt-journal"
+            ) from error
 
     def close(self) -> None:
         """Let go of the data base."""

@@ -39,6 +39,11 @@ class Message:
     content: str
 
 
+_FOREIGN_LABEL = re.compile(
+    r"[*_# \t]*(?:the )?(?:answer|output|result|response)(?: is)?[*_]*[ \t]*:[*_]*\s*", re.IGNORECASE
+)
+
+
 class Unparsable(ValueError):  # noqa: N818 - a wrong answer of the model, not an error of the run
     """A completion that lacks a required output; counted, shown, and scored 0, never an error of the run."""
 
@@ -75,7 +80,7 @@ def parse(signature: Signature, completion: str) -> dict[str, str]:
 
     Forgiving about what small models do: headers in another case, with spaces for
     underscores or in Markdown bold; text before the first header (it is the first
-    output's); going on with a next example (it is cut off); saying a field twice (the
+    output's, less a label such as "Answer:"); going on with a next example (it is cut off); saying a field twice (the
     first counts). Raises Unparsable naming the outputs that are missing.
     """
     headers = _headers(signature)
@@ -99,7 +104,7 @@ def parse(signature: Signature, completion: str) -> dict[str, str]:
     found = {name: "\n".join(lines).strip() for name, lines in values.items()}
     first = outputs[0]
     if first not in found and "".join(preamble).strip():
-        found[first] = "\n".join(preamble).strip()
+        found[first] = _without_label("\n".join(preamble).strip())
     missing = [each.name for each in signature.outputs if each.required and each.name not in found]
     if missing:
         raise Unparsable(f"the completion has no {' and no '.join(missing)}: {completion[:80]!r}")
@@ -173,6 +178,12 @@ def _field_named(signature: Signature, written: str) -> str:
     return next(
         each.name for each in (*signature.inputs, *signature.outputs) if each.name.lower().replace("_", "") == folded
     )
+
+
+def _without_label(text: str) -> str:
+    """Text without the label that a model wrote in place of the field's own name."""
+    label = _FOREIGN_LABEL.match(text)
+    return text[label.end() :] if label else text
 
 
 def _after(header: re.Match[str], line: str) -> str:

@@ -17,6 +17,9 @@ class Sampling:
     max_tokens: int = 1024
     """New tokens at most."""
 
+    def __post_init__(self) -> None:
+        _check(self, temperature=self.temperature >= 0, top_p=0 < self.top_p <= 1, max_tokens=self.max_tokens >= 1)
+
 
 @dataclass(frozen=True)
 class PromptSearch:
@@ -35,7 +38,13 @@ class PromptSearch:
     valid: int = 250
     """Size of V, the part that scores candidates. A smaller train is divided 3 : 7."""
     attempts: int = 1
-    """Program runs per example of T; the first passing one counts."""
+    """Program runs per example of T."""
+
+    def __post_init__(self) -> None:
+        counts = ("candidates", "max_bootstrapped", "max_labelled")
+        _check(self, **{name: getattr(self, name) >= 0 for name in counts})
+        _check(self, **{name: getattr(self, name) >= 1 for name in ("traces", "valid", "attempts")})
+        _check(self, candidates=self.candidates > 0 or self.fixed_arms)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,14 @@ class LoraTuning:
     min_traces: int = 8
     """With fewer passing traces the step is refused."""
 
+    def __post_init__(self) -> None:
+        _check(
+            self, **{name: getattr(self, name) >= 1 for name in ("rank", "epochs", "batch", "attempts", "min_traces")}
+        )
+        _check(self, **{name: getattr(self, name) > 0 for name in ("alpha", "clip")})
+        _check(self, **{name: 0 <= getattr(self, name) <= 1 for name in ("dropout", "warmup")})
+        _check(self, learning_rate=self.learning_rate >= 0, targets=bool(self.targets.strip(", ")))
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -75,6 +92,9 @@ class Recipe:
     """The metric value from which a trace passes (the paper's λ)."""
     threads: int = 1
     """CPU threads of the engine: part of the recipe, because sums round differently with another number."""
+
+    def __post_init__(self) -> None:
+        _check(self, threshold=0 < self.threshold <= 1, threads=self.threads >= 1)
 
     def override(self, values: Mapping[str, Any]) -> "Recipe":
         """This recipe with some values replaced, named by dotted path: `{"lora.rank": 8}`.
@@ -111,6 +131,13 @@ class Recipe:
             else:
                 flat.update({f"{each.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)})
         return flat
+
+
+def _check(recipe: object, **sound: bool) -> None:
+    """Raise ValueError that names the first value that cannot be."""
+    for name, holds in sound.items():
+        if not holds:
+            raise ValueError(f"{type(recipe).__name__}.{name}={getattr(recipe, name)!r} is out of range")
 
 
 def _read(key: str, text: str, like: int | float | str | bool) -> int | float | str | bool:

@@ -35,6 +35,8 @@ def run(suite, *args):
         (["--bt-report=json:."], "*--bt-report: * is a folder: name a file in it, as in json:./report.json"),
         (["--bt-set=lora.rank"], "*--bt-set: 'lora.rank': expected KEY=VALUE, as in lora.rank=8"),
         (["--bt-set=lora.rang=8"], "*--bt-set: recipe has no value 'lora.rang'; it has search.candidates, *"),
+        (["--bt-set=lora.rank=0"], "*--bt-set: LoraTuning.rank=0 is out of range"),
+        (["--bt-report=json:test_parity.py/x.json"], "*--bt-report: cannot write to *test_parity.py: name a folder*"),
         (["--bt-set=lora.rank=many"], "*--bt-set: recipe value lora.rank='many': expected int"),
         (["--bt-set=search.fixed_arms=1"], "*--bt-set: recipe value search.fixed_arms='1': expected true or false"),
         (["--bt-journal=test_parity.py"], "*--bt-journal: cannot write to *test_parity.py: name a folder*"),
@@ -105,6 +107,11 @@ def test_a_model_registered_twice_is_exit_4(suite):
             "return self.say(numbr=number)",
             ["*return self.say(numbr=number)*", "E*TypeError: predictor takes number: missing number; unknown numbr"],
         ),
+        (
+            "return Splits.of(rows[:40], rows[40:80], rows[80:])",
+            "return rows",
+            ["*data function returned a list: return*"],
+        ),
         ("return self.say(number=number)", "return number", ["*never called a predictor on example '81'*"]),
         ("return self.say(number=number)", "self.say(number=number)", ["*returned None on example '81': return the*"]),
         ("def forward(self, number)", "def forward(self, n)", ["*forward takes n, but example '81' has*"]),
@@ -121,11 +128,44 @@ def test_found_inside_a_cell_that_cell_is_invalid_and_others_go_on(suite, old, n
     result.stdout.no_fnmatch_line("*pytest_bettertogether/*.py:*: *Error")  # none of our own frames
 
 
-def test_a_task_recipe_with_a_wrong_name_is_an_error_that_lists_the_right_ones(suite):
-    suite.makepyfile(test_parity=SUITE.replace('exact_match("parity"))', 'exact_match("parity"), recipe={"rank": 8})'))
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "metric=exact",
+            'recipe={"rank": 8}, metric=exact',
+            "*Task(recipe=*recipe has no value 'rank'; it has search.*",
+        ),
+        ("metric=exact", 'recipe={"lora.rank": 0}, metric=exact', "*Task(recipe=*: LoraTuning.rank=0 is out of range"),
+        (
+            "(TASK)\n",
+            '(TASK, strategies=["p"], gate=["w"])\n',
+            "*names w, which is not among the strategies p: it would*",
+        ),
+        (
+            "data=data",
+            "data=data()",
+            "E*TypeError: Task(data=...) takes the function that makes the splits, not a Splits*",
+        ),
+        ('exact_match("parity"))', "exact_match)", "E*TypeError: Task(metric=...) takes a function * exact_match(*"),
+    ],
+)
+def test_a_task_that_cannot_work_is_refused_when_it_is_collected(suite, old, new, problem):
+    assert old in SUITE
+    suite.makepyfile(test_parity=SUITE.replace(old, new))
+    result = run(suite, "--bt-gate=off")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([problem])
+
+
+def test_a_wrong_strategy_asked_for_in_a_test_points_at_the_test(suite):
+    suite.makepyfile(test_parity=SUITE.replace("better_together() >=", 'better_together(strategy="pq") >='))
     result = run(suite, "--bt-gate=off", "--bt-strategy=zero")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*recipe has no value 'rank'; it has search.candidates, *"])
+    result.stdout.fnmatch_lines(
+        ["*better_together(strategy=*", "E*ValueError: strategy 'pq': unknown step 'q'; write*"]
+    )
+    result.stdout.no_fnmatch_line("*pytest_bettertogether/*")
 
 
 def test_an_engines_fault_is_invalid_with_its_cause(suite):

@@ -108,7 +108,7 @@ def test_a_stale_baseline_names_what_changed(tmp_path):
     path = tmp_path / "iris.json"
     old = result([1, 0])
     write(path, "iris", [replace(old, provenance={"identity": {**IDENTITY, "test": "other"}})], MADE)
-    with pytest.raises(BaselineError, match=r"stale.*test \(other -> t\)"):
+    with pytest.raises(BaselineError, match=r"stale.*the test split \(other -> t\)"):
         baseline(path)
 
 

@@ -155,5 +155,7 @@ def test_a_newer_journal_is_refused_politely(journal, tmp_path):
 
 def test_something_else_in_its_place_is_one_clear_error(tmp_path):
     (tmp_path / "journal.sqlite").write_text("not a data base, but long enough to be taken for one" * 50)
-    with pytest.raises(JournalError, match="cannot be used: file is not a database"):
+    with pytest.raises(
+        JournalError, match="cannot be used: file is not a database: delete it, or name another with --bt-journal"
+    ):
         Journal(tmp_path)

@@ -117,7 +117,7 @@ def test_without_a_baseline_a_cell_fails_before_anything_is_trained(suite):
     result.stdout.fnmatch_lines(
         [
             "no baseline for parrot-pwp in *parity.json",
-            "record one with: pytest 'test_parity.py::test_parity[[]parrot-pwp]' --bt-update-baselines",
+            "record one with: pytest 'test_parity.py::test_parity[[]parrot-pwp]' --bt-model=parrot --bt-update-*",
         ]
     )
     assert not (suite.path / "trainings").exists()
@@ -128,7 +128,7 @@ def test_recorded_baselines_are_held(suite):
     result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(
         [
-            "better together: 8 cells on parrot, seeds 0, 1, 2",
+            "better together: 8 cells on parrot, seeds 0, 1, 2, recording baselines",
             "*better together*",
             "baselines/parity.json: parrot-p recorded, 100.0%",
         ]
@@ -166,9 +166,9 @@ def test_a_second_run_replays_the_first_and_reports_the_same(suite):
     first = run(suite, "--bt-gate=off", "--bt-report=json:first.json", "--bt-report=md:first.md")
     first.stdout.fnmatch_lines(["json report: *first.json", "md report: *first.md"])
     second = run(suite, "--bt-gate=off", "--bt-report=json:second.json")
-    second.stdout.fnmatch_lines(["* LM calls (0 made now, the rest replayed)*"])
+    second.stdout.fnmatch_lines(["* LM calls, *; made now: 0 calls"])
     fresh = run(suite, "--bt-gate=off", "--bt-report=json:fresh.json", "--bt-fresh")
-    fresh.stdout.no_fnmatch_line("* LM calls (0 made now*")
+    fresh.stdout.no_fnmatch_line("*; made now: 0 calls")
     reports = [json.loads((suite.path / f"{name}.json").read_text()) for name in ("first", "second", "fresh")]
     assert len({without_cost(each["cells"]) for each in reports}) == 1
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
@@ -195,7 +195,7 @@ def test_a_regression_fails_with_what_is_needed_to_act(suite):
             "*baseline 100.0% [[]91.2%, 100.0%], 3 seed(s), baselines/parity.json, recorded 20*",
             "*p = 0.0078 (paired, one-sided), significant below 0.05*",
             "*examples broken: 7 (81, 87, 93); fixed: 0*",
-            "*accept the new score with: pytest 'test_parity.py::test_parity[[]parrot-p]' --bt-update-baselines*",
+            "*accept the new score with: pytest 'test_parity.py::test_parity[[]parrot-p]' --bt-model=parrot --bt-stra*",
             "p *82.5 ±*✗",
         ]
     )
@@ -218,9 +218,9 @@ def test_the_error_budget_is_shared_by_all_gated_cells_collected(suite):
 def test_a_changed_test_split_metric_or_prompt_makes_baselines_stale(suite):
     run(suite, "--bt-update-baselines", "--bt-strategy=zero").assert_outcomes(passed=1)
     for old, new, what in (
-        ("rows[80:]", "rows[81:]", "test"),
-        ('exact_match("parity")', "lambda e, p: 1.0", "metric"),
-        ('"number -> parity"', '"number -> parity", "Be right."', "program"),
+        ("rows[80:]", "rows[81:]", "the test split"),
+        ('exact_match("parity")', "lambda e, p: 1.0", "the metric"),
+        ('"number -> parity"', '"number -> parity", "Be right."', "the prompts as written"),
     ):
         suite.makepyfile(test_parity=SUITE.replace(old, new))
         result = run(suite, "--bt-strategy=zero")

@@ -106,6 +106,13 @@ def test_a_sole_output_needs_no_header():
     assert parse(Predict("question -> answer").signature, " Paris\n") == {"answer": "Paris"}
 
 
+@pytest.mark.parametrize(
+    "completion", ["Answer: high", "**The answer is:** high", "output : high", "level: high", "high"]
+)
+def test_a_sole_output_may_have_another_label(completion):
+    assert parse(Predict("heat -> level").signature, completion) == {"level": "high"}
+
+
 def test_spaces_pass_for_underscores():
     assert parse(Predict("question -> search_query").signature, "Search Query: red fox") == {"search_query": "red fox"}
 

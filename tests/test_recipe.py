@@ -21,7 +21,18 @@ def test_values_are_overridden_by_path():
 
 @pytest.mark.parametrize(
     ("values", "problem"),
-    [({"rank": 8}, "lora.rank"), ({"lora": 8}, "no value 'lora'"), ({"lora.rank": "8"}, "expected int")],
+    [
+        ({"lora.rank": 0}, "rank=0 is out of range"),
+        ({"lora.epochs": -1}, "epochs=-1 is out of range"),
+        ({"threshold": 7.0}, "threshold=7.0 is out of range"),
+        ({"evaluate.temperature": -1.0}, "temperature=-1.0 is out of range"),
+        ({"evaluate.max_tokens": 0}, "max_tokens=0 is out of range"),
+        ({"bootstrap.top_p": 0.0}, "top_p=0.0 is out of range"),
+        ({"search.candidates": 0, "search.fixed_arms": False}, "candidates=0 is out of range"),
+        ({"rank": 8}, "lora.rank"),
+        ({"lora": 8}, "no value 'lora'"),
+        ({"lora.rank": "8"}, "expected int"),
+    ],
 )
 def test_a_wrong_override_is_refused(values, problem):
     with pytest.raises(ValueError, match=problem):

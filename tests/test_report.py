@@ -89,8 +89,8 @@ def test_steps_that_strategies_share_are_counted_once():
     once = list(lines([record(cell("iris", "pwp", 19))]))[-2:]
     shared = list(lines([record(cell("iris", each, 19)) for each in ("pwp", "pw", "p")]))[-2:]
     assert once[0] == shared[0] == "2 prompt steps, 1 weight step, 40 training steps"
-    assert once[1].startswith("320 LM calls (")
-    assert shared[1].startswith("360 LM calls (")
+    assert once[1].startswith("320 LM calls, ")
+    assert shared[1].startswith("360 LM calls, ")
 
 
 def test_two_tests_of_one_cell_are_one_entry_and_the_graver_end_shows():

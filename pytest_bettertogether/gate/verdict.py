@@ -117,8 +117,9 @@ def find(baseline: Baseline, identity: Mapping[str, Any]) -> Baseline:
     recorded = read(baseline.file).get(baseline.cell)
     if recorded is None:
         raise BaselineError(f"no baseline for {baseline.cell} in {baseline.shown}\nrecord one with: {baseline.accept}")
+    names = {"test": "the test split", "metric": "the metric", "program": "the prompts as written"}
     changed = [
-        f"{key} ({recorded.identity.get(key)} -> {now})"
+        f"{names.get(key, key)} ({recorded.identity.get(key)} -> {now})"
         for key, now in identity.items()
         if recorded.identity.get(key) != now
     ]

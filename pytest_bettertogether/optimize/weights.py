@@ -28,7 +28,8 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
     if len(traces.passing) < recipe.min_traces:
         refused = (
             f"step w after {''.join(path[:-1]) or 'zero'}: {len(traces.passing)} of {traces.runs} program runs passed "
-            f"the metric, and at least {recipe.min_traces} different ones are needed to train on"
+            f"the metric, and at least {recipe.min_traces} different ones are needed to train on: "
+            "more training examples, a higher lora.attempts or a lower threshold give more"
         )
         return Outcome(state, _record(path, traces, began), refused)
     rows = training_rows(experiment.program, traces.passing)

@@ -108,7 +108,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
     models = ", ".join(model.name for model in settings.models)
     seeds = ", ".join(map(str, settings.seeds))
     limit = f", first {settings.limit} examples of each split" if settings.limit else ""
-    gate = "" if settings.gate else ", not gated"
+    gate = ", recording baselines" if settings.update_baselines else "" if settings.gate else ", not gated"
     return [f"better together: {cells} cell{'s' * (cells != 1)} on {models}, seeds {seeds}{limit}{gate}"]
 
 

@@ -24,7 +24,8 @@ def raise_for_user(error: BaseException) -> NoReturn:
     __tracebackhide__ = True
     meant = isinstance(error, BetterTogetherError)
     cause = error.__cause__ if meant and isinstance(error.__cause__, Exception) else error
-    frames = [each for each in _walk(cause.__traceback__) if not _file(each).startswith(OURS)]
+    # Those of "<string>" are the constructors that dataclasses write.
+    frames = [each for each in _walk(cause.__traceback__) if not _file(each).startswith((OURS, "<"))]
     if any(not _file(each).startswith(LIBRARIES) for each in frames):
         if cause is not error:
             cause.add_note(str(error))

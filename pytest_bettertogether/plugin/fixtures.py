@@ -1,6 +1,5 @@
 """The fixtures, as `pytest --fixtures` shows them."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +8,7 @@ from ..data import Task
 from ..errors import BaselineError
 from ..strategy import Strategy
 from ..suite import Suite
+from .attempt import Attempt
 from .faults import raise_for_user
 from .session import SESSION, Session
 
@@ -56,7 +56,7 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     try:
         attempt.baseline = session.baseline(request.node, suite, bt_model, bt_strategy)
     except BaselineError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     except Exception as error:  # the data cannot be read, the program not be made, the journal not be opened
         attempt.fault = f"{type(error).__name__}: {error}"
         raise_for_user(error)
@@ -64,26 +64,38 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
 
 
 @pytest.fixture
-def better_together(
-    request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: Strategy
-) -> "Callable[..., CellResult]":
+def better_together(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: Strategy) -> "BetterTogether":
     """Optimise the task's program on the model, evaluate it: `result = better_together()`.
 
     `better_together(strategy="p")` is another strategy's result; the steps that the two have in
     common run once. A refused cell skips its test, unless its baseline has a score.
     """
     session = _session(request)
-    attempt = session.begin(request.node, _suite(request), bt_model, bt_strategy)
+    return BetterTogether(session, session.begin(request.node, _suite(request), bt_model, bt_strategy), bt_model)
 
-    def run(strategy: str | None = None) -> "CellResult":
+
+class BetterTogether:
+    """What the `better_together` fixture gives a test: call it to run the test's cell."""
+
+    def __init__(self, session: Session, attempt: Attempt, model: "Model") -> None:
+        self._session, self._attempt, self._model = session, attempt, model
+
+    def __call__(self, strategy: str | None = None) -> "CellResult":
+        """The result of the test's own strategy, or of another one."""
         __tracebackhide__ = True
-        wanted = bt_strategy if strategy is None else Strategy.parse(strategy)
-        result = session.run(attempt, bt_model, wanted)
-        if result.refused and wanted == bt_strategy and (attempt.baseline is None or attempt.baseline.holds(result)):
+        own = Strategy.parse(self._attempt.strategy)
+        try:
+            wanted = own if strategy is None else Strategy.parse(strategy)
+        except ValueError as error:
+            raise ValueError(str(error)) from None
+        result = self._session.run(self._attempt, self._model, wanted)
+        baseline = self._attempt.baseline
+        if result.refused and wanted == own and (baseline is None or baseline.holds(result)):
             pytest.skip(f"refused: {result.refused}")
         return result
 
-    return run
+    def __repr__(self) -> str:
+        return "better_together"
 
 
 def _parameter(request: pytest.FixtureRequest) -> Any:

@@ -3,6 +3,7 @@
 import pytest
 
 from ..data import Task
+from ..recipe import Recipe
 from ..strategy import PAPER, Strategy
 from ..suite import Suite, baseline_file
 
@@ -26,9 +27,20 @@ def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None
             f"and gate=[...]; got {len(mark.args)} positional argument(s) and the keywords {list(mark.kwargs)}"
         )
     task = mark.args[0]
+    try:
+        Recipe().override(task.recipe)
+    except ValueError as error:
+        raise pytest.Collector.CollectError(f"{node.nodeid}: Task(recipe={dict(task.recipe)}): {error}") from None
     name = task.name or node.path.stem.removeprefix("test_")
-    strategies = chosen or _strategies(node, mark, "strategies") or PAPER
+    own = _strategies(node, mark, "strategies") or PAPER
+    strategies = chosen or own
     gate = _strategies(node, mark, "gate")
+    never = [each.id for each in gate or () if each not in own]
+    if never:
+        raise pytest.Collector.CollectError(
+            f"{node.nodeid}: bettertogether(gate=...) names {', '.join(never)}, which is not among the strategies "
+            f"{', '.join(each.id for each in own)}: it would never be gated"
+        )
     return Suite(name, task, baseline_file(node.path, name), strategies, strategies if gate is None else gate)
 
 

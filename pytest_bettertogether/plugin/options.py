@@ -157,7 +157,7 @@ OPTIONS = (
     ),
     _Option(
         "journal",
-        "Folder, below the rootdir, that keeps completions and adapters, so that nothing is paid for twice "
+        "Folder, relative to the rootdir, that keeps completions and adapters, so that nothing is paid for twice "
         "(default: .bettertogether).",
         "DIR",
         default=".bettertogether",
@@ -270,11 +270,7 @@ def _models(config: pytest.Config, names: Sequence[str], assignments: Sequence[s
 
 def _journal(config: pytest.Config, written: str) -> Path:
     folder = config.rootpath / Path(written).expanduser()
-    home = next(each for each in (folder, *folder.parents) if each.exists())
-    if not home.is_dir() or not os.access(home, os.W_OK):
-        raise pytest.UsageError(
-            f"{_origin(config, 'journal')}: cannot write to {home}: name a folder that can be written, or made"
-        )
+    _writable(_origin(config, "journal"), folder)
     return folder
 
 
@@ -285,4 +281,12 @@ def _destination(config: pytest.Config, text: str) -> tuple[str, Path]:
         raise pytest.UsageError(
             f"{_origin(config, 'report')}: {path} is a folder: name a file in it, as in {kind}:{written}/report.{kind}"
         )
+    _writable(_origin(config, "report"), path.parent)
     return kind, path
+
+
+def _writable(origin: str, folder: Path) -> None:
+    """Raise UsageError unless files can be written into `folder`, once it is made."""
+    home = next(each for each in (folder, *folder.parents) if each.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK):
+        raise pytest.UsageError(f"{origin}: cannot write to {home}: name a folder that can be written, or made")

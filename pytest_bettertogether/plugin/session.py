@@ -1,5 +1,6 @@
 """One pytest session's worth of state, kept in `config.stash`: settings, suites, cells, records."""
 
+import shlex
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -101,7 +102,7 @@ class Session:
             file=suite.baselines,
             mode=mode,
             alpha=ALPHA / max(1, len(self.gated)),
-            accept=f"pytest '{_plain(node.nodeid)}' --bt-update-baselines",
+            accept=_accept(node),
             shown=str(shown),
         )
         return find(baseline, self.cells.identity(suite)) if mode == "gated" else baseline
@@ -135,6 +136,13 @@ class Session:
         return result
 
 
-def _plain(nodeid: str) -> str:
-    """An item's id without the group that xdist may have appended to it."""
-    return nodeid[: nodeid.rindex("]") + 1]
+def _accept(node: pytest.Item) -> str:
+    """The command that records the item's cell, with the options that shape its result."""
+    nodeid = node.nodeid[: node.nodeid.rindex("]") + 1]  # without the group that xdist may append
+    words = iter(map(str, node.config.invocation_params.args))
+    kept = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name in ("--bt-model", "--bt-seeds", "--bt-set", "--bt-strategy"):
+            kept.append(word if equals else f"{word}={next(words, '')}")
+    return " ".join(["pytest", f"'{nodeid}'", *map(shlex.quote, kept), "--bt-update-baselines"])

@@ -133,8 +133,8 @@ def _cost(records: Sequence[CellRecord]) -> Iterator[str]:
         f"{_several([sum(step.train_steps for step in steps)], 'training step')}"
     )
     yield (
-        f"{spent.lm_calls:,} LM calls ({paid:,} made now, the rest replayed), "
-        f"{spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out"
+        f"{spent.lm_calls:,} LM calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out; "
+        f"made now: {paid:,} calls"
     )
 
 
