@@ -80,6 +80,12 @@ class SeedResult:
     dev_scores: dict[str, float] = field(default_factory=dict)
 
     @property
+    def adapter(self) -> str:
+        """Digest of the weights that were tested; empty for the base model's."""
+        tested = [step for step in self.steps if not self.selected or self.selected.startswith(step.path)]
+        return next((step.adapter for step in reversed(tested) if step.adapter), "")
+
+    @property
     def score(self) -> float:
         """The mean over the test split, within 0...1."""
         return math.fsum(each.score for each in self.examples) / len(self.examples)

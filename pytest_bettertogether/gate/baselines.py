@@ -76,6 +76,7 @@ def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:
         **entry,
         "n": result.n,
         "score": round(result.score, 6),
+        "adapters": {str(each.seed): each.adapter for each in result.seeds if each.adapter},
         "seeds": {str(each.seed): _pack([example.score for example in each.examples]) for each in result.seeds},
     }
 
