@@ -52,7 +52,8 @@ def suite(pytester):
 
 
 def run(suite, *args):
-    return suite.runpytest("--bt-model=parrot", "--bt-gate=off", "--bt-seeds=0", "--bt-report=json:report.json", *args)
+    options = ("--bt-model=parrot", "--bt-gate=off", "--bt-seeds=0", "--bt-report=json:report.json")
+    return suite.runpytest(*options, "-p", "no:randomly", *args)
 
 
 def both(suite, *args):
@@ -122,7 +123,7 @@ def test_ids_are_those_of_a_run_without_workers(suite):
 def test_the_command_that_records_a_missing_baseline_is_the_same_too(suite):
     result = run(suite, "-n2", "--bt-gate=on", "--bt-strategy=p")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*pytest 'test_parity.py::test_parity[[]parrot-p]' --bt-update-baselines"])
+    result.stdout.fnmatch_lines(["*pytest 'test_parity.py::test_parity[[]parrot-p]' --bt-model=parrot --bt-seeds=0 *"])
 
 
 def test_the_error_budget_is_shared_by_all_gated_cells_collected(suite):
@@ -193,7 +194,7 @@ def test_a_session_without_cells_is_distributed_as_if_we_were_not_there(pytester
             assert "pytest_bettertogether.plugin.distribution" not in sys.modules
         """
     )
-    result = pytester.runpytest("-n2", "-v")
+    result = pytester.runpytest("-n2", "-v", "-p", "no:randomly")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["scheduling tests via LoadScheduling", "*test_it[[]a@b] "])
 
