@@ -8,6 +8,7 @@ computed whole.
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -21,6 +22,8 @@ from .recipe import LoraTuning, Sampling
 from .results import Usage
 
 SCHEMA = 1
+PATIENCE = 60.0
+"""Seconds to wait for another process that is writing."""
 
 
 class Journal:
@@ -32,22 +35,40 @@ class Journal:
         try:
             self.adapters.mkdir(parents=True, exist_ok=True)
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-            self._connection = sqlite3.connect(folder / "journal.sqlite", timeout=60.0, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version not in (0, SCHEMA):
-                raise JournalError(
-                    f"journal {folder} has schema {version}, this version reads {SCHEMA}: "
-                    "name another folder with --bt-journal, or delete this one"
-                )
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, checksum TEXT, value TEXT)"
-            )
+            self._connection = sqlite3.connect(folder / "journal.sqlite", timeout=PATIENCE, isolation_level=None)
+            try:
+                self._set_up()
+            except BaseException:
+                self._connection.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise JournalError(
                 f"journal {folder} cannot be used: {error}: delete it, or name another with --bt-journal"
             ) from error
+
+    def _set_up(self) -> None:
+        """Make the table, or check that it is ours; several processes may be at it at once."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                # SQLite's own patience does not cover the switch to WAL: it fails at once while another opens.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        self._connection.execute("BEGIN IMMEDIATE")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._connection.execute("CREATE TABLE entry (key TEXT PRIMARY KEY, checksum TEXT, value TEXT)")
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        self._connection.execute("COMMIT")
+        if version not in (0, SCHEMA):
+            raise JournalError(
+                f"journal {self.folder} has schema {version}, this version reads {SCHEMA}: "
+                "name another folder with --bt-journal, or delete this one"
+            )
 
     def close(self) -> None:
         """Let go of the data base."""

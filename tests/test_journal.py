@@ -1,6 +1,9 @@
 """The journal: nothing is paid for twice, and nothing damaged is believed."""
 
 import sqlite3
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -159,3 +162,29 @@ def test_something_else_in_its_place_is_one_clear_error(tmp_path):
         JournalError, match="cannot be used: file is not a database: delete it, or name another with --bt-journal"
     ):
         Journal(tmp_path)
+
+
+MANY = """
+import sys
+from pathlib import Path
+from pytest_bettertogether.journal import Journal
+
+while not Path(sys.argv[3]).exists():  # so that all of them open it in the same instant
+    pass
+journal = Journal(Path(sys.argv[1]))
+for n in range(20):
+    journal.put(f"{sys.argv[2]}-{n}", n)
+journal.close()
+"""
+
+
+def test_several_processes_may_open_and_fill_it_at_once(tmp_path):
+    folder = tmp_path / "journal"
+    go = tmp_path / "go"
+    writers = [subprocess.Popen([sys.executable, "-c", MANY, folder, str(i), go]) for i in range(6)]
+    time.sleep(1)
+    go.touch()
+    assert [writer.wait() for writer in writers] == [0] * 6
+    journal = Journal(folder)
+    assert all(journal.get(f"{i}-{n}") == n for i in range(6) for n in range(20))
+    journal.close()
