@@ -164,27 +164,27 @@ def test_something_else_in_its_place_is_one_clear_error(tmp_path):
         Journal(tmp_path)
 
 
-MANY = """
+OPENING = """
 import sys
+import time
 from pathlib import Path
 from pytest_bettertogether.journal import Journal
 
-while not Path(sys.argv[3]).exists():  # so that all of them open it in the same instant
-    pass
-journal = Journal(Path(sys.argv[1]))
-for n in range(20):
-    journal.put(f"{sys.argv[2]}-{n}", n)
-journal.close()
+folder, began, who = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+for n in range(30):
+    while time.time() < began + n * 0.06:  # both open each new journal in the same instant
+        pass
+    journal = Journal(folder / str(n))
+    journal.put(who, n)
+    journal.close()
 """
 
 
-def test_several_processes_may_open_and_fill_it_at_once(tmp_path):
-    folder = tmp_path / "journal"
-    go = tmp_path / "go"
-    writers = [subprocess.Popen([sys.executable, "-c", MANY, folder, str(i), go]) for i in range(6)]
-    time.sleep(1)
-    go.touch()
-    assert [writer.wait() for writer in writers] == [0] * 6
-    journal = Journal(folder)
-    assert all(journal.get(f"{i}-{n}") == n for i in range(6) for n in range(20))
-    journal.close()
+def test_several_processes_may_open_a_new_one_at_once(tmp_path):
+    began = str(time.time() + 1.5)
+    both = [subprocess.Popen([sys.executable, "-c", OPENING, tmp_path, began, who]) for who in ("one", "two")]
+    assert [process.wait() for process in both] == [0, 0]
+    for n in range(30):
+        journal = Journal(tmp_path / str(n))
+        assert journal.get("one") == journal.get("two") == n
+        journal.close()
