@@ -175,6 +175,8 @@ class GateRecord:
     baseline: float | None = None
     difference: float | None = None
     p_value: float | None = None
+    detectable: float | None = None
+    """The smallest drop that the test would find with 80 % probability, or None if it finds none."""
     broken: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
 

@@ -147,6 +147,7 @@ def test_the_failure_text_has_what_is_needed_to_act(tmp_path):
         "now      50.0% [36.6%, 63.4%], 3 seed(s), n = 50",
         "baseline 90.0% [78.6%, 95.7%], 3 seed(s), iris.json, recorded 2026-01-02 at abc1234",
         "p = 9.5e-07 (paired, one-sided), significant below 0.025",
+        "smallest drop this test finds with 80 % probability: 20.0 points",
         "examples broken: 20 (e25, e26, e27); fixed: 0",
         "accept the new score with: pytest x --bt-update-baselines",
     ]

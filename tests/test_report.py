@@ -48,7 +48,7 @@ def record(result, status="passed", **details):
 
 
 RECORDS = [
-    record(cell("iris", "pwp", 19, 18), gate=GateRecord("gated", 0.025, 0.9, 0.025, 0.8, ("3",), ("4", "5"))),
+    record(cell("iris", "pwp", 19, 18), gate=GateRecord("gated", 0.025, 0.9, 0.025, 0.8, 0.143, ("3",), ("4", "5"))),
     record(cell("iris", "zero", 7, 6), "not_gated"),
     record(cell("iris", "p", 15, 11), "failed"),
     record(

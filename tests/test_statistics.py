@@ -1,7 +1,7 @@
 """The gate's numbers, held against brute force and scipy."""
 
 from itertools import product
-from math import isclose
+from math import comb, isclose, isnan
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pytest_bettertogether.gate.statistics import compare, sign_flip, wilson
+from pytest_bettertogether.gate.unconditional import p_value, power, smallest_detectable_drop
 
 
 @given(st.lists(st.integers(-4, 4).map(lambda n: n / 4), min_size=1, max_size=9))
@@ -50,8 +51,66 @@ def test_seeds_that_scatter_make_a_drop_less_sure():
     assert compare(alike, steady).p_value < 0.01 < 0.1 < compare(scattered, steady).p_value
 
 
-def test_one_seed_is_judged_over_examples_alone():
-    assert compare([[0.0] * 10], [[1.0] * 10]).p_value == pytest.approx(2**-10)
+def test_one_seed_of_01_outcomes_is_judged_by_the_exact_unconditional_test():
+    comparison = compare([[0.0] * 5 + [1.0] * 45], [[1.0] * 50])
+    assert comparison.p_value == p_value(5, 0, 50) < sign_flip([-1.0] * 5)
+    assert comparison.spread is None
+
+
+def test_graded_outcomes_of_one_seed_are_judged_by_signs():
+    assert compare([[0.25] * 10], [[0.5] * 10]).p_value == pytest.approx(2**-10)
+
+
+@given(st.integers(1, 7), st.data())
+def test_the_unconditional_p_is_the_largest_probability_of_a_z_as_large(n, data):
+    broken = data.draw(st.integers(1, n))
+    fixed = data.draw(st.integers(0, min(n - broken, broken - 1)))
+
+    def z(b, c):
+        return (b - c) / (b + c) ** 0.5 if b + c else 0.0
+
+    as_bad = [(b, c) for b in range(n + 1) for c in range(n + 1 - b) if z(b, c) >= z(broken, fixed) - 1e-9]
+    largest = max(
+        sum(comb(n, b) * comb(n - b, c) * (rate / 2) ** (b + c) * (1 - rate) ** (n - b - c) for b, c in as_bad)
+        for rate in (i / 500 for i in range(501))
+    )
+    assert p_value(broken, fixed, n) == pytest.approx(largest, abs=2e-4)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(50, 0.05), (50, 0.05 / 24), (200, 0.05), (333, 0.01)])
+def test_false_alarms_are_at_most_what_was_allowed_whatever_changes(n, alpha):
+    for changing in (0.003, 0.01, 0.05, 0.123, 0.2, 0.5, 0.9, 1.0):
+        assert power(n, alpha, 0.0, changing) <= alpha * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha", "two", "five", "ten"),
+    [
+        (50, 0.05, 0.080, 0.174, 0.455),
+        (50, 0.05 / 24, 0.003, 0.010, 0.063),
+        (100, 0.05, 0.112, 0.294, 0.743),
+        (100, 0.05 / 24, 0.005, 0.029, 0.231),
+        (200, 0.05 / 24, 0.011, 0.092, 0.637),
+        (500, 0.05, 0.253, 0.804, 1.0),
+        (500, 0.05 / 24, 0.029, 0.353, 0.989),
+    ],
+)
+def test_its_power_is_what_was_worked_out_independently(n, alpha, two, five, ten):
+    found = [power(n, alpha, drop, 0.2) for drop in (0.02, 0.05, 0.10)]
+    assert found == pytest.approx([two, five, ten], abs=0.0016)
+
+
+def test_the_smallest_detectable_drop_is_found_with_the_probability_asked_for():
+    for n in (50, 200):
+        drop = smallest_detectable_drop(n, 0.05)
+        assert power(n, 0.05, drop, max(0.2, drop)) >= 0.8 > power(n, 0.05, drop - 0.001, max(0.2, drop - 0.001))
+    assert isnan(smallest_detectable_drop(3, 0.001))
+
+
+def test_a_run_that_repeats_its_baseline_knows_what_it_could_have_missed():
+    same = [[1.0] * 40 + [0.0] * 10] * 3
+    assert 0.1 < compare(same, same).detectable(0.05) < 0.2
+    assert compare(same[:1], same[:1]).detectable(0.05) == smallest_detectable_drop(50, 0.05)
 
 
 @given(n=st.integers(1, 2000), data=st.data())

@@ -1,5 +1,6 @@
 """The right-hand side of `better_together() >= bt_baseline`, and the words for its verdict."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,9 +71,14 @@ class Baseline:
             baseline=comparison.before,
             difference=comparison.difference,
             p_value=comparison.p_value,
+            detectable=self._detectable(comparison),
             broken=tuple(ids[i] for i in comparison.broken),
             fixed=tuple(ids[i] for i in comparison.fixed),
         )
+
+    def _detectable(self, comparison: Comparison) -> float | None:
+        found = comparison.detectable(self.alpha)
+        return None if math.isnan(found) else found
 
     def explain(self, result: CellResult) -> list[str]:
         """The failure text: the fact first, then what is needed to act on it."""
@@ -103,9 +109,14 @@ class Baseline:
             f"now      {intervals['now']}, {len(result.seeds)} seed(s), n = {n}",
             f"baseline {intervals['baseline']}, {len(self.recorded.seeds)} seed(s), {self.shown}, recorded {when}",
             f"p = {comparison.p_value:.2g} (paired, one-sided), significant below {self.alpha:.2g}",
+            f"smallest drop this test finds with 80 % probability: {_points(self._detectable(comparison))}",
             f"examples broken: {some(comparison.broken)}; fixed: {some(comparison.fixed)}",
             f"accept the new score with: {self.accept}",
         ]
+
+
+def _points(drop: float | None) -> str:
+    return "none, not even the loss of everything" if drop is None else f"{100 * drop:.1f} points"
 
 
 def find(baseline: Baseline, identity: Mapping[str, Any]) -> Baseline:

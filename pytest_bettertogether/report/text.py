@@ -48,6 +48,7 @@ def lines(records: Sequence[CellRecord], marks: Marks = UNICODE, verbose: bool =
             yield f"{cell} {each.status}: {each.reason}"
         if verbose and result and not result.refused:
             yield f"{cell} {_seeds(result)}"
+    yield from _sight(records)
     yield from _collapsed(records)
     yield from _cost(records)
 
@@ -106,6 +107,18 @@ def _seeds(result: CellResult) -> str:
     listed = ", ".join(f"seed {seed.seed}: {score:.1f}" for seed, score in zip(result.seeds, scores, strict=True))
     unparsable = sum(example.unparsable for seed in result.seeds for example in seed.examples)
     return f"{listed}{spread}, {unparsable} unparsable"
+
+
+def _sight(records: Sequence[CellRecord]) -> Iterator[str]:
+    """One line: what the gates of this run were able to see."""
+    gates = [(each, each.gate) for each in records if each.gate and each.gate.p_value is not None]
+    if gates:
+        seen = ", ".join(
+            f"{each.task}[{each.model}-{each.strategy}] "
+            + ("none" if gate.detectable is None else f"{100 * gate.detectable:.0f} points")
+            for each, gate in gates
+        )
+        yield f"smallest drop that the gate finds with 80 % probability: {seen}"
 
 
 def _collapsed(records: Sequence[CellRecord]) -> Iterator[str]:
