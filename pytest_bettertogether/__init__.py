@@ -3,10 +3,14 @@
 PYTEST_DONT_REWRITE: there are no asserts here, and a suite's helper may import this before pytest does.
 """
 
-from .data import Example, Splits, Task
-from .metrics import exact_match
-from .program import ChainOfThought, Field, Predict, Prediction, Program, Signature
-from .prompt import Unparsable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # at run time each name is looked up at its first use: every pytest run loads this package
+    from .data import Example, Splits, Task
+    from .metrics import exact_match
+    from .program import ChainOfThought, Field, Predict, Prediction, Program, Signature
+    from .prompt import Unparsable
 
 __all__ = [
     "ChainOfThought",
@@ -21,3 +25,20 @@ __all__ = [
     "Unparsable",
     "exact_match",
 ]
+
+_HOMES = {
+    **dict.fromkeys(("Example", "Splits", "Task"), "data"),
+    **dict.fromkeys(("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Signature"), "program"),
+    "Unparsable": "prompt",
+    "exact_match": "metrics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -347,11 +347,22 @@ def test_baselines_are_recorded_without_a_terminal_too(suite):
 
 
 def test_a_project_without_suites_sees_nothing_of_the_plugin(pytester):
-    pytester.makepyfile("def test_plain(): assert 1 >= 1")
-    result = pytester.runpytest_subprocess("-W", "error")
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_plain():
+            ours = {name for name in sys.modules if name.startswith("pytest_bettertogether")}
+            light = ("", ".plugin", ".plugin.fixtures", ".plugin.hookspecs", ".plugin.keys", ".plugin.options")
+            assert ours == {f"pytest_bettertogether{name}" for name in light}
+        """
+    )
+    before = sorted(pytester.path.iterdir())
+    result = pytester.runpytest_subprocess("-W", "error", *QUICK, "-p", "no:xdist")
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*better together*")
-    assert not (pytester.path / ".bettertogether").exists()
+    made_by_pytest = ("__pycache__", "runpytest-0", "runpytest-current", "stdout", "stderr")
+    assert sorted(path for path in pytester.path.iterdir() if path.name not in made_by_pytest) == before
 
 
 def test_help_markers_and_fixtures_read_well(suite):

@@ -5,22 +5,29 @@ are imported where they are first needed.
 """
 
 import json
+import sys
 import time
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..results import CellRecord, CellResult
-from .attempt import ATTEMPT
-from .marker import MARKER
-from .options import add_options, read_settings
-from .session import SESSION, Session
+from .keys import ATTEMPT, SESSION
+from .options import add_options, asked
+
+if TYPE_CHECKING:  # a run without suites never loads it
+    from .session import Session
 
 pytest_plugins = ["pytest_bettertogether.plugin.fixtures"]
 
 RECORD = "_bettertogether"
 """Attribute of a test report that carries a cell's record, as JSON text, to wherever the report goes."""
+
+
+MARKER = (
+    "bettertogether(task, strategies=None, gate=None): optimise and evaluate `task`, once per model and strategy. "
+    "strategies: which ones (default: the paper's eight); gate: those that `>= bt_baseline` can fail (default: all)."
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,8 +45,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; refuse wrong options before anything is collected."""
     config.addinivalue_line("markers", MARKER)
-    session = config.stash[SESSION] = Session(read_settings(config), config)
-    config.pluginmanager.register(Collector(session), "bettertogether-collector")
+    config.pluginmanager.register(Collector(config), "bettertogether-collector")
+    if asked(config):
+        _session(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -50,7 +58,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item per model and strategy of a marked test."""
-    session = metafunc.config.stash[SESSION]
+    if metafunc.definition.get_closest_marker("bettertogether") is None:
+        return
+    session = _session(metafunc.config)
     suite, models = session.suite(metafunc.definition), session.settings.models
     if suite is None:
         return
@@ -67,7 +77,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config) -> None:
     """Refuse baseline files that cannot be read, before any test runs."""
-    config.stash[SESSION].check_baselines()
+    if SESSION in config.stash:
+        config.stash[SESSION].check_baselines()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -104,7 +115,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
     cells = sum(item.get_closest_marker("bettertogether") is not None for item in items)
     if not cells or config.get_verbosity() < 0:  # --collect-only -q is read by programs
         return []
-    settings = config.stash[SESSION].settings
+    settings = _session(config).settings
     models = ", ".join(model.name for model in settings.models)
     seeds = ", ".join(map(str, settings.seeds))
     limit = f", first {settings.limit} examples of each split" if settings.limit else ""
@@ -114,11 +125,12 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Explain a failed `better_together() >= bt_baseline`."""
-    if op != ">=" or not isinstance(left, CellResult):
+    if op != ">=" or "pytest_bettertogether.gate.verdict" not in sys.modules:  # then neither side can be ours
         return None
     from ..gate.verdict import Baseline
+    from ..results import CellResult
 
-    return right.explain(left) if isinstance(right, Baseline) else None
+    return right.explain(left) if isinstance(left, CellResult) and isinstance(right, Baseline) else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,28 +149,29 @@ def pytest_runtest_makereport(
 class Collector:
     """Gathers the cells' records as their reports come in: on the controller, where files are written."""
 
-    def __init__(self, session: Session) -> None:
-        self.session, self.started = session, time.time()
+    def __init__(self, config: pytest.Config) -> None:
+        self.config, self.started = config, time.time()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the record of a cell that has run, unless pytest-rerunfailures will repeat it (outcome `rerun`)."""
         if hasattr(report, RECORD) and report.outcome in ("passed", "failed", "skipped"):
-            self.session.records.append(CellRecord.from_json(json.loads(getattr(report, RECORD))))
+            _session(self.config).add(json.loads(getattr(report, RECORD)))
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def pytest_sessionfinish(self) -> None:
         """Write the baselines and reports that were asked for."""
-        if self.session.running:
-            self.session.records.append(self.session.running.stopped())
-        if self.session.records and not hasattr(session.config, "workerinput"):
-            from .finish import write_files
+        if SESSION in self.config.stash:
+            session = _session(self.config)
+            session.end()
+            if session.records and not hasattr(self.config, "workerinput"):
+                from .finish import write_files
 
-            self.session.written.extend(write_files(self.session, session.config, self.started))
+                session.written.extend(write_files(session, self.config, self.started))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the comparison, if a cell has run."""
-    session = config.stash[SESSION]
-    if not session.records:
+    session = config.stash.get(SESSION, None)
+    if session is None or not session.records:
         return
     from ..report.text import ASCII, UNICODE, lines
 
@@ -167,3 +180,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     marks = UNICODE if UNICODE.fit(encoding) else ASCII
     for line in (*lines(session.records, marks, verbose=config.get_verbosity() > 0), *session.written):
         terminalreporter.write_line(line)
+
+
+def _session(config: pytest.Config) -> "Session":
+    from .session import session_of
+
+    return session_of(config)

@@ -12,10 +12,6 @@ if TYPE_CHECKING:  # the gate's numbers are loaded when a verdict is asked for
     from ..gate.verdict import Baseline
 
 
-ATTEMPT: pytest.StashKey["Attempt"] = pytest.StashKey()
-"""Where an item keeps it."""
-
-
 @dataclass
 class Attempt:
     """What an item has come to so far."""

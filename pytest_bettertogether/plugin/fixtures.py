@@ -1,21 +1,17 @@
-"""The fixtures, as `pytest --fixtures` shows them."""
+"""The fixtures, as `pytest --fixtures` shows them; what they are made of is loaded when a test asks for one."""
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..data import Task
-from ..errors import BaselineError
-from ..strategy import Strategy
-from ..suite import Suite
-from .attempt import Attempt
-from .faults import raise_for_user
-from .session import SESSION, Session
-
-if TYPE_CHECKING:  # what gate and results bring in is loaded when a cell needs it
+if TYPE_CHECKING:  # a run without suites loads this module too
+    from ..data import Task
     from ..gate.verdict import Baseline
     from ..models import Model
-    from ..results import CellResult
+    from ..strategy import Strategy
+    from ..suite import Suite
+    from .call import BetterTogether
+    from .session import Session
 
 
 @pytest.fixture(scope="session")
@@ -26,31 +22,34 @@ def bt_model(request: pytest.FixtureRequest) -> "Model":
 
 
 @pytest.fixture
-def bt_strategy(request: pytest.FixtureRequest) -> Strategy:
+def bt_strategy(request: pytest.FixtureRequest) -> "Strategy":
     """The strategy of this cell: which optimisation steps, in which order."""
     strategy: Strategy = _parameter(request)
     return strategy
 
 
 @pytest.fixture
-def bt_task(request: pytest.FixtureRequest) -> Task:
+def bt_task(request: pytest.FixtureRequest) -> "Task":
     """The task that the test is marked with."""
     return _suite(request).task
 
 
 @pytest.fixture(scope="session")
-def bt_seeds(pytestconfig: pytest.Config) -> tuple[int, ...]:
+def bt_seeds(request: pytest.FixtureRequest) -> tuple[int, ...]:
     """The seeds that each cell runs with (--bt-seeds)."""
-    return pytestconfig.stash[SESSION].settings.seeds
+    return _session(request).settings.seeds
 
 
 @pytest.fixture
-def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: Strategy) -> "Baseline":
+def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: "Strategy") -> "Baseline":
     """The recorded result that this cell must hold: `assert better_together() >= bt_baseline`.
 
     Fails, before anything is trained, where none is recorded or the recorded one no longer
     fits the test split, the metric or the prompts.
     """
+    from ..errors import BaselineError
+    from .faults import raise_for_user
+
     session, suite = _session(request), _suite(request)
     attempt = session.begin(request.node, suite, bt_model, bt_strategy)
     try:
@@ -64,38 +63,16 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
 
 
 @pytest.fixture
-def better_together(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: Strategy) -> "BetterTogether":
+def better_together(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: "Strategy") -> "BetterTogether":
     """Optimise the task's program on the model, evaluate it: `result = better_together()`.
 
     `better_together(strategy="p")` is another strategy's result; the steps that the two have in
     common run once. A refused cell skips its test, unless its baseline has a score.
     """
+    from .call import BetterTogether
+
     session = _session(request)
     return BetterTogether(session, session.begin(request.node, _suite(request), bt_model, bt_strategy), bt_model)
-
-
-class BetterTogether:
-    """What the `better_together` fixture gives a test: call it to run the test's cell."""
-
-    def __init__(self, session: Session, attempt: Attempt, model: "Model") -> None:
-        self._session, self._attempt, self._model = session, attempt, model
-
-    def __call__(self, strategy: str | None = None) -> "CellResult":
-        """The result of the test's own strategy, or of another one."""
-        __tracebackhide__ = True
-        own = Strategy.parse(self._attempt.strategy)
-        try:
-            wanted = own if strategy is None else Strategy.parse(strategy)
-        except ValueError as error:
-            raise ValueError(str(error)) from None
-        result = self._session.run(self._attempt, self._model, wanted)
-        baseline = self._attempt.baseline
-        if result.refused and wanted == own and (baseline is None or baseline.holds(result)):
-            pytest.skip(f"refused: {result.refused}")
-        return result
-
-    def __repr__(self) -> str:
-        return "better_together"
 
 
 def _parameter(request: pytest.FixtureRequest) -> Any:
@@ -104,12 +81,14 @@ def _parameter(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def _suite(request: pytest.FixtureRequest) -> Suite:
+def _suite(request: pytest.FixtureRequest) -> "Suite":
     suite = _session(request).suite(request.node)
     if suite is None:
         pytest.fail("mark the test with @pytest.mark.bettertogether(TASK)", pytrace=False)
     return suite
 
 
-def _session(request: pytest.FixtureRequest) -> Session:
-    return request.config.stash[SESSION]
+def _session(request: pytest.FixtureRequest) -> "Session":
+    from .session import session_of
+
+    return session_of(request.config)

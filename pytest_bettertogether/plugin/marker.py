@@ -7,11 +7,6 @@ from ..recipe import Recipe
 from ..strategy import PAPER, Strategy
 from ..suite import Suite, baseline_file
 
-MARKER = (
-    "bettertogether(task, strategies=None, gate=None): optimise and evaluate `task`, once per model and strategy. "
-    "strategies: which ones (default: the paper's eight); gate: those that `>= bt_baseline` can fail (default: all)."
-)
-
 
 def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None:
     """What a test's marker asks for, or None without one; `chosen` strategies win over the marker's.

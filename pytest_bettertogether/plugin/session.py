@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,10 +15,11 @@ from ..progress import Progress
 from ..results import CellRecord, CellResult, Paid
 from ..strategy import Strategy
 from ..suite import Suite
-from .attempt import ATTEMPT, Attempt
+from .attempt import Attempt
 from .faults import raise_for_user
+from .keys import ATTEMPT, SESSION
 from .marker import read_marker
-from .options import Settings
+from .settings import Settings, read_settings
 from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
@@ -26,8 +27,6 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..gate.verdict import Baseline, Mode
     from ..models import Model
 
-SESSION: pytest.StashKey["Session"] = pytest.StashKey()
-"""Where the config keeps it."""
 ALPHA = 0.05
 """The chance of a false alarm in a whole session, shared among its gated cells."""
 
@@ -84,7 +83,8 @@ class Session:
 
     def begin(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> Attempt:
         """The item's attempt, made by whichever of its fixtures comes first."""
-        return node.stash.setdefault(ATTEMPT, Attempt(suite, model.name, strategy.id))
+        attempt: Attempt = node.stash.setdefault(ATTEMPT, Attempt(suite, model.name, strategy.id))
+        return attempt
 
     def baseline(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> "Baseline":
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
@@ -106,6 +106,15 @@ class Session:
             shown=str(shown),
         )
         return find(baseline, self.cells.identity(suite)) if mode == "gated" else baseline
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take in the record of a cell that has run."""
+        self.records.append(CellRecord.from_json(record))
+
+    def end(self) -> None:
+        """Note a cell that was still running when the session ended."""
+        if self.running:
+            self.records.append(self.running.stopped())
 
     def run(self, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
         """Run a cell on behalf of an item, and note what it cost or why it broke."""
@@ -134,6 +143,14 @@ class Session:
         if strategy.id == attempt.strategy:
             attempt.result = result
         return result
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The session's state, made when it is first asked for. Raises UsageError for options that cannot be served."""
+    if SESSION not in config.stash:
+        config.stash[SESSION] = Session(read_settings(config), config)
+    session: Session = config.stash[SESSION]
+    return session
 
 
 def _accept(node: pytest.Item) -> str:

@@ -1,0 +1,10 @@
+"""Where state is kept: the stash keys, apart from the classes they hold, so that looking costs a plain run nothing."""
+
+from typing import Any
+
+import pytest
+
+SESSION = pytest.StashKey[Any]()
+"""On the config: the `Session`, once somebody needed it (`session_of`)."""
+ATTEMPT = pytest.StashKey[Any]()
+"""On an item: its `Attempt`, once one of its fixtures ran."""

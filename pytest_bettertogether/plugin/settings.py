@@ -1,0 +1,131 @@
+"""What the user asked of this session, read from the options and checked."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from ..models import BUILT_IN, Model, find
+from ..strategy import Strategy
+from .options import OPTIONS, Option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked of this session."""
+
+    models: tuple[Model, ...]
+    strategies: tuple[Strategy, ...]
+    """Empty: each suite's own."""
+    seeds: tuple[int, ...]
+    limit: int | None
+    gate: bool
+    update_baselines: bool
+    select: Literal["last", "best"]
+    journal: Path
+    fresh: bool
+    offline: bool
+    reports: tuple[tuple[str, Path], ...]
+    """(kind, file) of each report to write."""
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """The options as values. Raises pytest.UsageError, in one line, for those that cannot be served."""
+    value = {each.name: _value(config, each) for each in OPTIONS}
+    update = config.getoption("--bt-update-baselines")
+    if update and value["limit"]:
+        raise pytest.UsageError("--bt-update-baselines records whole splits: leave out --bt-limit")
+    if update and value["select"] == "best":
+        raise pytest.UsageError("--bt-update-baselines records what strategies end with: leave out --bt-select=best")
+    return Settings(
+        models=_models(config, value["model"], value["set"] or ()),
+        strategies=tuple(Strategy.parse(text) for text in dict.fromkeys(value["strategy"] or ())),
+        seeds=tuple(value["seeds"]),
+        limit=value["limit"],
+        gate=value["gate"] == "on" and not value["limit"] and value["select"] == "last",
+        update_baselines=update,
+        select=value["select"],
+        journal=_journal(config, value["journal"]),
+        fresh=config.getoption("--bt-fresh"),
+        offline=_offline(config),
+        reports=tuple(_destination(config, text) for text in dict.fromkeys(value["report"] or ())),
+    )
+
+
+def _value(config: pytest.Config, option: Option) -> Any:
+    """The command line wins over the ini file, the ini file over the default."""
+    given = config.getoption(f"--bt-{option.name}")
+    if given is not None:
+        return given
+    written = config.getini(option.ini)
+    if not written:
+        return option.default
+    try:
+        return [option.parse(text) for text in written] if option.many else option.parse(written)
+    except argparse.ArgumentTypeError as error:
+        raise pytest.UsageError(f"{_origin(config, option.name)}: {error}") from None
+
+
+def _offline(config: pytest.Config) -> bool:
+    try:
+        return bool(config.getoption("--bt-offline") or config.getini("bt_offline"))
+    except (ValueError, pytest.UsageError) as error:  # which, depends on pytest's version
+        raise pytest.UsageError(f"{_origin(config, 'offline', written=True)}: {error}") from None
+
+
+def _origin(config: pytest.Config, name: str, written: bool = False) -> str:
+    """Where an option's value comes from, for a message about it: the command line, or the configuration file."""
+    if config.getoption(f"--bt-{name}") or not (written or config.getini(f"bt_{name}")):
+        return f"--bt-{name}"
+    return f"bt_{name}" + (f" in {config.inipath}" if config.inipath else "")
+
+
+def _models(config: pytest.Config, names: Sequence[str], assignments: Sequence[str]) -> tuple[Model, ...]:
+    """The models to run, with the recipe values that were set."""
+    known = dict(BUILT_IN)
+
+    def register(name: str, path: str, **details: Any) -> None:
+        if name in known:
+            raise pytest.UsageError(f"pytest_bettertogether_models: model {name!r} is registered twice")
+        known[name] = Model(name, path, **details)
+
+    config.hook.pytest_bettertogether_models(register=register)
+    try:
+        models = [find(name, known) for name in dict.fromkeys(names)]
+    except ValueError as error:
+        raise pytest.UsageError(f"{_origin(config, 'model')}: {error}") from None
+    try:
+        pairs = dict(text.split("=", 1) for text in assignments)
+        return tuple(
+            replace(model, recipe=model.recipe.override_text(pairs), overridden=frozenset(pairs)) for model in models
+        )
+    except ValueError as error:
+        raise pytest.UsageError(f"{_origin(config, 'set')}: {error}") from None
+
+
+def _journal(config: pytest.Config, written: str) -> Path:
+    folder = config.rootpath / Path(written).expanduser()
+    _writable(_origin(config, "journal"), folder)
+    return folder
+
+
+def _destination(config: pytest.Config, text: str) -> tuple[str, Path]:
+    kind, _, written = text.partition(":")
+    path = config.invocation_params.dir / Path(written).expanduser()
+    if path.is_dir():
+        raise pytest.UsageError(
+            f"{_origin(config, 'report')}: {path} is a folder: name a file in it, as in {kind}:{written}/report.{kind}"
+        )
+    _writable(_origin(config, "report"), path.parent)
+    return kind, path
+
+
+def _writable(origin: str, folder: Path) -> None:
+    """Raise UsageError unless files can be written into `folder`, once it is made."""
+    home = next(each for each in (folder, *folder.parents) if each.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK):
+        raise pytest.UsageError(f"{origin}: cannot write to {home}: name a folder that can be written, or made")
