@@ -15,6 +15,9 @@ from .recipe import Recipe, Sampling
 from .results import ExampleScore, Usage
 from .seeds import derive
 
+SAID = 500
+"""Characters kept of each text that a report may show."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -81,8 +84,16 @@ def evaluate(experiment: Experiment, state: ProgramState, examples: Sequence[Exa
     """Score the program in `state` on `examples`; `seed` feeds the noise of sampled tokens."""
     runs = experiment.run(state, examples, experiment.recipe.evaluate, seed)
     return Evaluation(
-        tuple(ExampleScore(run.example.id, experiment.score(run), run.unparsable) for run in runs), usage(runs)
+        tuple(ExampleScore(run.example.id, experiment.score(run), run.unparsable, said(run)) for run in runs),
+        usage(runs),
     )
+
+
+def said(run: Run) -> dict[str, str]:
+    """What came out of a run, for people: the prediction's fields, or else its last completion."""
+    if run.prediction is None:
+        return {"completion": run.trace[-1].completion.text[:SAID]}
+    return {name: str(value)[:SAID] for name, value in run.prediction.items()}
 
 
 def usage(runs: Sequence[Run]) -> Usage:

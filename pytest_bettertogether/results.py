@@ -32,11 +32,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class ExampleScore:
-    """One example's score, within 0...1, and whether a completion on the way was unparsable."""
+    """One example's score, within 0...1, and whether a completion on the way was unparsable.
+
+    `said` is what the program returned, by field, as text; where nothing came out of it, the
+    last completion stands under the name "completion". Long texts are cut.
+    """
 
     id: str
     score: float
     unparsable: bool = False
+    said: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

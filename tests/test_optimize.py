@@ -304,3 +304,6 @@ def test_an_unparsable_answer_scores_0_and_is_counted():
     evaluation = evaluate(experiment(answer=lambda m, a: "hm"), ProgramState(), SPLITS.test, seed=0)
     assert evaluation.mean == 0.0
     assert all(example.unparsable for example in evaluation.examples)
+    assert {example.said["completion"] for example in evaluation.examples} == {"hm"}
+    parsed = evaluate(experiment(), ProgramState(), SPLITS.test, seed=0)
+    assert parsed.examples[0].said == {"reasoning": "by heart", "colour": "red"}

@@ -98,6 +98,14 @@ def test_two_tests_of_one_cell_are_one_entry_and_the_graver_end_shows():
     assert [each.status for each in in_order([good, bad, good])] == ["failed"]
 
 
+def test_a_cell_that_got_nothing_right_shows_what_was_said():
+    result = cell("iris", "p", 0)
+    (seed,) = result.seeds
+    examples = tuple(replace(each, said={"kind": "answer: rose\x1b[31m"}) for each in seed.examples)
+    shown = list(lines([record(replace(result, seeds=(replace(seed, examples=examples),)))]))
+    assert "iris[tiny-p] got nothing right; on example '0' it said kind: 'answer: rose\\x1b[31m'" in shown
+
+
 def test_weight_steps_whose_traces_all_agree_are_warned_of():
     def agreeing(strategy):
         result = cell("iris", strategy, 15)

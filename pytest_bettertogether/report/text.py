@@ -46,6 +46,8 @@ def lines(records: Sequence[CellRecord], marks: Marks = UNICODE, verbose: bool =
         result, cell = each.result, f"{each.task}[{each.model}-{each.strategy}]"
         if each.status in ("invalid", "refused", "stopped"):
             yield f"{cell} {each.status}: {each.reason}"
+        if result and not result.refused and result.score == 0:
+            yield f"{cell} got nothing right; {_sample(result)}"
         if verbose and result and not result.refused:
             yield f"{cell} {_seeds(result)}"
     yield from _sight(records)
@@ -134,6 +136,13 @@ def _collapsed(records: Sequence[CellRecord]) -> Iterator[str]:
                 f"warning: {task} on {model}: all traces that {', '.join(sorted(paths, key=rank))} trained on had one "
                 "output, and such training makes a model say only that: raise bootstrap.temperature or lora.attempts"
             )
+
+
+def _sample(result: CellResult) -> str:
+    """What the program said on the first test example, so that one sees why."""
+    example = result.seeds[0].examples[0]
+    spoken = ", ".join(f"{name}: {text[:60]!r}" for name, text in example.said.items())
+    return f"on example {example.id!r} it said {spoken or 'nothing'}"
 
 
 def _cost(records: Sequence[CellRecord]) -> Iterator[str]:
