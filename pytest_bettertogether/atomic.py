@@ -14,6 +14,6 @@ def write_text(path: Path, text: str) -> None:
             stream.write(text)
         os.chmod(aside, 0o644)  # mkstemp's 0600 would keep colleagues from reading it
         os.replace(aside, path)
-    except BaseException:
+    except BaseException:  # Ctrl-C included: nothing half written is left behind, and what was raised goes on
         Path(aside).unlink(missing_ok=True)
         raise

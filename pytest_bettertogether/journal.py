@@ -38,7 +38,7 @@ class Journal:
             self._connection = sqlite3.connect(folder / "journal.sqlite", timeout=PATIENCE, isolation_level=None)
             try:
                 self._set_up()
-            except BaseException:
+            except BaseException:  # whatever it was goes on; an open connection must not be left to the collector
                 self._connection.close()
                 raise
         except (OSError, sqlite3.Error) as error:

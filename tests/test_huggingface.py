@@ -172,6 +172,14 @@ def test_an_adapter_on_disk_is_safetensors_and_json_and_names_no_path(engine, ad
     assert TINY.path not in files[0].read_text()
 
 
+def test_the_engine_names_all_that_its_numbers_depend_on(engine):
+    described = engine.describe()
+    names = {"model", "revision", "weights", "backend", "device", "dtype", "threads", "torch", "transformers", "peft"}
+    assert set(described) == names
+    assert all(type(value) is str for value in described.values())
+    assert len(described["weights"]) == 16
+
+
 def test_a_folder_that_is_no_model_is_one_clear_error(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BackendError, match="cannot load"):

@@ -254,6 +254,14 @@ def test_scored_before_and_refused_now_fails(suite):
     result.stdout.fnmatch_lines(["*parrot-w was refused, its baseline has a score of*"])
 
 
+def test_a_skip_inside_a_cell_is_a_skip_and_no_interruption(suite):
+    suite.makepyfile(test_parity=SUITE.replace("    rows = [", '    pytest.skip("no data here")\n    rows = ['))
+    result = run(suite, "--bt-gate=off", "--bt-strategy=zero", "--bt-report=json:report.json")
+    result.assert_outcomes(skipped=1)
+    (cell,) = json.loads((suite.path / "report.json").read_text())["cells"]
+    assert cell["status"] == "skipped"
+
+
 def test_other_strategies_are_asked_for_by_name(suite):
     suite.makepyfile(
         test_parity=SUITE

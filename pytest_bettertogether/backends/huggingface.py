@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,6 @@ class HuggingFace:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # AVX2 has no bfloat16 arithmetic (4x slower than float32, measured), and float32 is what CPUs reproduce.
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        self.identity = {"model": model.name, "revision": model.revision, "weights": weights_digest(model.path)}
         try:
             with quiet():
                 where: dict[str, Any] = {"revision": model.revision, "local_files_only": offline}
@@ -52,6 +52,9 @@ class HuggingFace:
             raise BackendError(
                 f"model {model.name}: {model.path!r} has no chat template; use an instruct or chat model"
             )
+        # A branch of the hub can move; what was loaded from it is known by its commit.
+        revision = getattr(base.config, "_commit_hash", None) or model.revision
+        self.identity = {"model": model.name, "revision": revision, "weights": weights_digest(model.path)}
         self.tokenizer.model_max_length = sys.maxsize  # generate() checks lengths itself, with an error
         self.base = base.to(self.device).eval()
         self.base.requires_grad_(False)
@@ -71,6 +74,7 @@ class HuggingFace:
             "threads": str(self.threads),
             "torch": str(torch.__version__),  # a subclass of str, which not everybody can serialise
             "transformers": transformers.__version__,
+            "peft": version("peft"),
         }
 
     def generate(

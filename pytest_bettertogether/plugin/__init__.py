@@ -143,6 +143,7 @@ def pytest_runtest_makereport(
     # A cell ends where its test was called, or where its set-up did not get that far.
     if attempt is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
         setattr(report, RECORD, json.dumps(attempt.record(report, call).to_json()))
+        _session(item.config).running = None
     return report
 
 

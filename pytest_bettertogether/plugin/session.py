@@ -44,7 +44,7 @@ class Session:
     written: list[str] = field(default_factory=list)
     """What was written into baselines and reports, line by line."""
     running: Attempt | None = None
-    """The attempt whose cell is being computed; one that is left here when the session ends was interrupted."""
+    """The attempt that has begun a cell and has no report yet; one left when the session ends was interrupted."""
     _tasks: dict[Path, Task] = field(default_factory=dict)
 
     @cached_property
@@ -136,10 +136,8 @@ class Session:
                 attempt.paid += Paid(spent.usage, spent.train_steps, time.perf_counter() - began)
         # Whatever broke (pytest-timeout uses pytest.fail): the cell is invalid, and the error goes on to the user.
         except (Exception, pytest.fail.Exception) as error:
-            self.running = None
             attempt.fault = f"{type(error).__name__}: {error}"
             raise_for_user(error)
-        self.running = None
         if strategy.id == attempt.strategy:
             attempt.result = result
         return result
