@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .data import Splits, digest, fingerprint
+from .data import Splits, clusters, digest, fingerprint
 from .evaluate import Experiment
 from .journal import Journal, Journaled
 from .metrics import metric_name
@@ -98,7 +98,8 @@ class Cells:
             "train": fingerprint(splits.train),
             "dev": fingerprint(splits.dev),
         }
-        return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance)
+        labels = clusters(suite.task, splits.test)
+        return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance, labels)
 
     def paid(self) -> Paid:
         """What this session has computed so far."""

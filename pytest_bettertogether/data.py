@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,6 +105,9 @@ class Task:
     name: str = ""
     """In tables and baselines; by default the test file's, `iris` for test_iris.py."""
     recipe: Mapping[str, int | float | str | bool] = field(default_factory=dict)
+    cluster: str = ""
+    """A field of the rows: test examples that share its value (one document, one user) depend on each other, and the
+    gate counts them as one."""
 
     def __post_init__(self) -> None:
         if not callable(self.data):
@@ -126,6 +129,19 @@ class Task:
                 f"the task's data function returned a {type(splits).__name__}: return Splits.of(train, dev, test)"
             )
         return splits
+
+
+def clusters(task: Task, test: Sequence[Example]) -> tuple[str, ...]:
+    """What each test example belongs to; empty if the task does not say. Raises DataError if a row lacks the field."""
+    if not task.cluster:
+        return ()
+    lacking = next((example for example in test if task.cluster not in example), None)
+    if lacking is not None:
+        raise DataError(
+            f"Task(cluster={task.cluster!r}): test example {lacking.id!r} has no such field, "
+            f"it has {', '.join(lacking)}"
+        )
+    return tuple(str(example[task.cluster]) for example in test)
 
 
 def program_inputs(program: Program, example: Example) -> dict[str, Any]:

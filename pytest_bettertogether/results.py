@@ -109,6 +109,8 @@ class CellResult:
     strategy: str
     seeds: tuple[SeedResult, ...]
     provenance: dict[str, Any]
+    clusters: tuple[str, ...] = ()
+    """What each test example belongs to, where the task says so: examples of one cluster count as one draw."""
 
     @property
     def id(self) -> str:
@@ -126,6 +128,11 @@ class CellResult:
         if self.refused:
             raise ValueError(f"{self.task}[{self.id}] has no score, it was refused: {self.refused}")
         return math.fsum(each.score for each in self.seeds) / len(self.seeds)
+
+    @property
+    def outcomes(self) -> list[list[float]]:
+        """Scores [seed][example], in the order of the test split."""
+        return [[each.score for each in seed.examples] for seed in self.seeds]
 
     @property
     def n(self) -> int:
@@ -163,12 +170,15 @@ class CellResult:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "CellResult":
         """Read what `to_json` wrote."""
-        return cls(**{**data, "seeds": tuple(_seed(each) for each in data["seeds"])})
+        seeds = tuple(_seed(each) for each in data["seeds"])
+        return cls(**{**data, "seeds": seeds, "clusters": tuple(data["clusters"])})
 
 
-Status = Literal["passed", "failed", "invalid", "refused", "stopped", "skipped", "not_gated"]
-"""How a cell ended. invalid: the run broke, so that there is no score; refused: a weight step had too little to
-train on; stopped: the budget or the user ended it; not_gated: scored, and nothing compared it with a baseline."""
+Status = Literal["passed", "too_small", "worse", "failed", "invalid", "refused", "stopped", "skipped", "not_gated"]
+"""How a cell ended. worse: significantly so; too_small: it passed, but the gate would not have found the drop that it
+should; failed: anything else that its test asserts, or a baseline that is missing or stale; invalid: the run broke, so
+that there is no score; refused: a weight step had too little to train on; stopped: the budget or the user ended it;
+not_gated: scored, and nothing compared it with a baseline."""
 
 
 @dataclass(frozen=True)
@@ -177,9 +187,17 @@ class GateRecord:
 
     mode: str
     alpha: float
+    gated: bool = False
+    """Whether the suite gates the cell, whatever the mode."""
+    verdict: str = "holds"
     baseline: float | None = None
     difference: float | None = None
+    interval: tuple[float, float] | None = None
+    """Of the difference, 95 %."""
     p_value: float | None = None
+    test: str = ""
+    margin: float = 0.0
+    """The drop that had to be exceeded."""
     detectable: float | None = None
     """The smallest drop that the test would find with 80 % probability, or None if it finds none."""
     broken: tuple[str, ...] = ()
@@ -225,10 +243,15 @@ class CellRecord:
             **{
                 **data,
                 "result": result and CellResult.from_json(result),
-                "gate": gate and GateRecord(**{**gate, "broken": tuple(gate["broken"]), "fixed": tuple(gate["fixed"])}),
+                "gate": gate and _gate(gate),
                 "paid": Paid(**{**paid, "usage": Usage(**paid["usage"])}),
             }
         )
+
+
+def _gate(data: dict[str, Any]) -> GateRecord:
+    interval = data["interval"] and tuple(data["interval"])
+    return GateRecord(**{**data, "interval": interval, "broken": tuple(data["broken"]), "fixed": tuple(data["fixed"])})
 
 
 def _seed(data: dict[str, Any]) -> SeedResult:

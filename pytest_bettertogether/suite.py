@@ -11,14 +11,15 @@ from .strategy import Strategy
 class Suite:
     """What a test's marker says, completed.
 
-    `baselines` also tells apart tasks of one name; `gate` lists the strategies whose
-    baselines can fail.
+    `baselines` also tells apart tasks of one name. `strategies` are those to run now, `own` those that the
+    suite names; `gate` lists the strategies whose baselines can fail, whether they run now or not.
     """
 
     name: str
     task: Task
     baselines: Path
     strategies: tuple[Strategy, ...]
+    own: tuple[Strategy, ...]
     gate: tuple[Strategy, ...]
 
 

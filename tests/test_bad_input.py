@@ -2,16 +2,9 @@
 
 import pytest
 import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
-from test_plugin import CONFTEST, QUICK, SUITE
+from parrot import CONFTEST, QUICK, SUITE
 
 USAGE = pytest.ExitCode.USAGE_ERROR
-
-
-@pytest.fixture
-def suite(pytester):
-    pytester.makeconftest(CONFTEST)
-    pytester.makepyfile(test_parity=SUITE)
-    return pytester
 
 
 def run(suite, *args):
@@ -58,7 +51,7 @@ def test_known_before_tests_run_it_is_exit_4(suite, args, problem):
     ("text", "problem"),
     [
         ("{", "*parity.json: not a readable baseline file (JSONDecodeError: *): restore it from version control, or*"),
-        ('{"benchmarks": []}', "*parity.json: not a readable baseline file (KeyError: 'schema'): *"),
+        ('{"benchmarks": []}', "*parity.json: not a readable baseline file (schema: KeyError: 'schema'): *"),
         ('{"schema": 9, "cells": {}}', "*parity.json: baseline schema 9, this version reads 1: *"),
     ],
 )

@@ -1,6 +1,7 @@
 """Baseline files and the verdict against them."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_bettertogether.errors import BaselineError
-from pytest_bettertogether.gate.baselines import read, write
-from pytest_bettertogether.gate.verdict import Baseline, find
-from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
+from pytest_bettertogether.gate.baselines import Source, read, remove, write
+from pytest_bettertogether.gate.git import check
+from pytest_bettertogether.gate.recording import record_baselines
+from pytest_bettertogether.gate.scope import Scope
+from pytest_bettertogether.gate.verdict import Baseline, Terms, find
+from pytest_bettertogether.gate.words import details, explain, explain_plain
+from pytest_bettertogether.results import CellRecord, CellResult, ExampleScore, SeedResult, StepRecord, Usage
+from pytest_bettertogether.strategy import Strategy
+from pytest_bettertogether.suite import Suite
 
 IDENTITY = {"metric": "m", "program": "p", "prompt_format": 1, "test": "t"}
 MADE = {"date": "2026-01-02", "commit": "abc1234"}
@@ -36,8 +43,13 @@ def result(*seeds, strategy="pwp", refused=""):
     )
 
 
-def baseline(path, cell="tiny-pwp", alpha=0.05):
-    return find(Baseline(cell, path, "gated", alpha, "pytest x --bt-update-baselines", "iris.json"), IDENTITY)
+def record(path, *results):
+    write(path, "iris", [(each, True) for each in results], MADE)
+
+
+def baseline(path, cell="tiny-pwp", alpha=0.05, **terms):
+    accept = "pytest x --bt-update-baselines"
+    return find(Baseline(cell, path, "gated", Terms(alpha, **terms), accept, "iris.json"), IDENTITY, Source(), "iris")
 
 
 @given(
@@ -52,7 +64,7 @@ def baseline(path, cell="tiny-pwp", alpha=0.05):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_outcomes_are_read_back_as_written(tmp_path, seeds):
     path = tmp_path / "baselines" / "iris.json"
-    write(path, "iris", [result(*seeds)], MADE)
+    record(path, result(*seeds))
     recorded = read(path)["tiny-pwp"]
     assert recorded.seeds == {seed: tuple(scores) for seed, scores in enumerate(seeds)}
     assert recorded.identity == IDENTITY
@@ -61,8 +73,8 @@ def test_outcomes_are_read_back_as_written(tmp_path, seeds):
 
 def test_the_file_is_made_to_be_read_and_diffed(tmp_path):
     path = tmp_path / "iris.json"
-    write(path, "iris", [result([1, 0, 1, 1], [1, 1, 0, 1])], MADE)
-    write(path, "iris", [result(refused="too few", strategy="w")], MADE)
+    record(path, result([1, 0, 1, 1], [1, 1, 0, 1]))
+    record(path, result(refused="too few", strategy="w"))
     data = json.loads(path.read_text())
     assert list(data) == ["cells", "schema", "task"]
     assert list(data["cells"]) == ["tiny-pwp", "tiny-w"]  # recording one cell leaves the others
@@ -107,7 +119,7 @@ def test_a_missing_baseline_names_the_command_that_records_it(tmp_path):
 def test_a_stale_baseline_names_what_changed(tmp_path):
     path = tmp_path / "iris.json"
     old = result([1, 0])
-    write(path, "iris", [replace(old, provenance={"identity": {**IDENTITY, "test": "other"}})], MADE)
+    record(path, replace(old, provenance={"identity": {**IDENTITY, "test": "other"}}))
     with pytest.raises(BaselineError, match=r"stale.*the test split \(other -> t\)"):
         baseline(path)
 
@@ -117,7 +129,7 @@ GOOD, BAD = [1.0] * 45 + [0.0] * 5, [1.0] * 25 + [0.0] * 25
 
 def test_the_gate_holds_unless_significantly_worse(tmp_path):
     path = tmp_path / "iris.json"
-    write(path, "iris", [result(GOOD, GOOD, GOOD)], MADE)
+    record(path, result(GOOD, GOOD, GOOD))
     held = baseline(path)
     assert result(GOOD, GOOD, GOOD) >= held
     assert result([1.0] * 50, GOOD, GOOD) >= held
@@ -131,26 +143,192 @@ def test_the_gate_holds_unless_significantly_worse(tmp_path):
 
 def test_refused_now_holds_only_what_was_refused_before(tmp_path):
     path = tmp_path / "iris.json"
-    write(path, "iris", [result(GOOD), result(refused="none passed", strategy="w")], MADE)
+    record(path, result(GOOD), result(refused="none passed", strategy="w"))
     assert not result(refused="none passed") >= baseline(path)
     assert result(refused="none passed", strategy="w") >= baseline(path, "tiny-w")
     assert result(GOOD, strategy="w") >= baseline(path, "tiny-w")
-    assert "was refused" in baseline(path).explain(result(refused="none passed"))[0]
+    assert "was refused" in explain(result(refused="none passed"), baseline(path))[0]
 
 
 def test_the_failure_text_has_what_is_needed_to_act(tmp_path):
     path = tmp_path / "iris.json"
-    write(path, "iris", [result(GOOD, GOOD, GOOD)], MADE)
-    now = result(BAD, BAD, BAD)
-    assert baseline(path, alpha=0.025).explain(now) == [
+    record(path, result(GOOD, GOOD, GOOD))
+    now = replace(result(BAD, BAD, BAD), provenance={"identity": IDENTITY, "engine": {"torch": "3"}})
+    assert explain(now, baseline(path, alpha=0.025)) == [
         "tiny-pwp fell by 40.0 points: 50.0% < 90.0%",
-        "now      50.0% [36.6%, 63.4%], 3 seed(s), n = 50",
-        "baseline 90.0% [78.6%, 95.7%], 3 seed(s), iris.json, recorded 2026-01-02 at abc1234",
-        "p = 9.5e-07 (paired, one-sided), significant below 0.025",
-        "smallest drop this test finds with 80 % probability: 20.0 points",
-        "examples broken: 20 (e25, e26, e27); fixed: 0",
-        "accept the new score with: pytest x --bt-update-baselines",
+        "now        50.0% [35.9%, 64.1%], 3 seeds, n = 50",
+        "baseline   90.0% [79.5%, 97.4%], 3 seeds, 2026-01-02 at abc1234",
+        "difference -40.0 points [-53.2, -23.7], paired by example",
+        "p = 9.5e-07 for worse, significant up to 0.025",
+        'more below, under "better together"',
     ]
+    assert details(now, baseline(path, alpha=0.025)) == [
+        "baseline: tiny-pwp in iris.json",
+        "test: exact randomisation over examples, and t over examples and seeds, paired by example, one-sided",
+        "smallest drop that it finds with 80 % probability: 20.0 points (wanted: 10 points)",
+        "examples broken: 20 (e25, e26, e27); fixed: 0",
+        "changed since: engine.torch 2 -> 3",
+        "accept that with: pytest x --bt-update-baselines",
+    ]
+
+
+def test_a_margin_is_part_of_the_verdict_and_its_words(tmp_path):
+    path = tmp_path / "iris.json"
+    record(path, result([1.0] * 100))
+    now = result([0.0] * 12 + [1.0] * 88)
+    assert not now >= baseline(path)
+    assert not now >= baseline(path, margin=0.02)
+    assert now >= baseline(path, margin=0.08)
+    assert "for worse by more than 2 points" in explain(now, baseline(path, margin=0.02))[4]
+
+
+def test_a_test_that_could_not_have_seen_the_drop_is_too_small_to_tell(tmp_path):
+    path = tmp_path / "iris.json"
+    record(path, result(GOOD))
+    small = baseline(path)
+    assert small.verdict(result(GOOD)) == "too small"
+    assert result(GOOD) >= small
+    assert baseline(path, detect=0.3).verdict(result(GOOD)) == "holds"
+    strict = baseline(path, too_small_fails=True)
+    assert not result(GOOD) >= strict
+    assert "would miss a drop of 10 points" in explain(result(GOOD), strict)[0]
+    assert small.verdict(result(BAD)) == strict.verdict(result(BAD)) == "worse"
+
+
+def test_clusters_of_the_task_are_what_the_gate_counts(tmp_path):
+    path = tmp_path / "iris.json"
+    record(path, result([1.0] * 50))
+    broken = result([0.0] * 10 + [1.0] * 40)
+    assert not broken >= baseline(path)
+    assert replace(broken, clusters=tuple(str(i // 10) for i in range(50))) >= baseline(path)
+
+
+def test_a_comparison_with_a_number_says_where_it_stands():
+    assert explain_plain(result(BAD), ">=", 0.8) == [
+        "50.0% [36.6%, 63.4%] on iris[tiny-pwp] >= 0.8",
+        "1 seed, n = 50",
+        "a comparison of plain scores: it stands outside the session's error budget (--bt-alpha)",
+    ]
+
+
+def test_a_comparison_with_another_result_is_shown_in_pairs():
+    text = explain_plain(result(BAD), ">", result(GOOD, strategy="p"))
+    assert text[0] == "50.0% on iris[tiny-pwp] > 90.0% on iris[tiny-p]"
+    assert text[3] == "difference -40.0 points [-53.2, -23.7], paired by example"
+    assert text[5] == "examples broken: 20 (e25, e26, e27); fixed: 0"
+    refused = result(refused="none passed")
+    assert explain_plain(result(BAD), ">", refused)[0].endswith("iris[tiny-pwp] refused")
+
+
+def test_a_file_of_another_task_is_refused(tmp_path):
+    path = tmp_path / "iris.json"
+    record(path, result(GOOD))
+    with pytest.raises(BaselineError, match="baselines of task 'iris', not of 'flowers'"):
+        read(path, "flowers")
+
+
+def test_an_error_says_which_cell_and_field(tmp_path):
+    path = tmp_path / "iris.json"
+    record(path, result(GOOD))
+    path.write_text(path.read_text().replace('"n": 50', '"n": 49'))
+    with pytest.raises(BaselineError, match=r"cells\['tiny-pwp'\].*n = 49"):
+        read(path)
+    path.write_text(path.read_text().replace('"n": 49', '"n": 50').replace('"identity"', '"identify"'))
+    with pytest.raises(BaselineError, match=r"cells\['tiny-pwp'\]: KeyError: 'identity'"):
+        read(path)
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "-0.1", "1.5", '"a"'])
+def test_an_outcome_that_is_no_score_is_refused(tmp_path, score):
+    path = tmp_path / "iris.json"
+    record(path, result([0.5, 0.25]))
+    path.write_text(path.read_text().replace("0.25", score))
+    with pytest.raises(BaselineError, match=r"cells\['tiny-pwp'\]"):
+        read(path)
+
+
+def cell_record(path, outcome, status="not_gated"):
+    return CellRecord("iris", "tiny", outcome.strategy, status, result=outcome, baselines=str(path))
+
+
+def test_recording_marks_a_drop_that_is_significant(tmp_path):
+    path = tmp_path / "iris.json"
+    record(path, result(GOOD), result(GOOD, strategy="p"), result(GOOD, strategy="w"))
+    now = [result(BAD), result(GOOD, strategy="p"), result(refused="none", strategy="w"), result(GOOD, strategy="ww")]
+    lines = record_baselines([cell_record(path, each) for each in now], tmp_path, 0.05)
+    assert lines == [
+        "iris.json: tiny-pwp 90.0% -> 50.0%, p = 2.8e-06 for worse, SIGNIFICANTLY WORSE",
+        "iris.json: tiny-p 90.0% -> 90.0%, p = 1 for worse",
+        "iris.json: tiny-w 90.0% -> refused, THE SCORE IS LOST",
+        "iris.json: tiny-ww recorded, 90.0%",
+    ]
+    assert read(path)["tiny-pwp"].score == 0.5
+
+
+def test_recording_what_is_new_leaves_the_rest(tmp_path):
+    path = tmp_path / "iris.json"
+    record(path, result(GOOD))
+    records = [cell_record(path, result(BAD)), cell_record(path, result(BAD, strategy="p"))]
+    assert record_baselines(records, tmp_path, 0.05, only_new=True) == ["iris.json: tiny-p recorded, 50.0%"]
+    assert read(path)["tiny-pwp"].score == 0.9
+
+
+def suite(folder, name="iris", own=("zero", "p", "pwp"), strategies=None, gate=("pwp",)):
+    parse = [tuple(map(Strategy.parse, each)) for each in (strategies or own, own, gate)]
+    return Suite(name, None, folder / "baselines" / f"{name}.json", *parse)
+
+
+def test_a_cells_share_is_the_same_when_its_file_alone_is_collected(tmp_path):
+    record(tmp_path / "baselines" / "iris.json", result(GOOD), result(GOOD, strategy="p"))
+    write(tmp_path / "baselines" / "gsm.json", "gsm", [(result(GOOD), True), (result(BAD, strategy="p"), False)], MADE)
+    both = Scope(("tiny",), [suite(tmp_path), suite(tmp_path, "gsm")])
+    alone = Scope(("tiny",), [suite(tmp_path, strategies=("p",))])
+    assert len(both.gated(read)) == len(alone.gated(read)) == 2
+    assert len(Scope(("mistral",), [suite(tmp_path)]).gated(read)) == 1
+
+
+def test_only_what_the_collected_suites_know_nothing_of_is_obsolete(tmp_path):
+    iris, old = tmp_path / "baselines" / "iris.json", tmp_path / "baselines" / "old.json"
+    record(iris, result(GOOD), result(GOOD, strategy="ppp"))
+    record(old, result(GOOD))
+    for name in ("test_iris.py", "test_other.py"):
+        (tmp_path / name).touch()
+    scope = Scope(("tiny",), [suite(tmp_path, strategies=("p",))], {tmp_path / "test_iris.py"})
+    assert scope.obsolete(read) == {iris: ("tiny-ppp",)}  # another file may use old.json
+    scope.files.add(tmp_path / "test_other.py")
+    assert scope.obsolete(read) == {iris: ("tiny-ppp",), old: ("tiny-pwp",)}
+    assert replace(scope, models=("mistral",)).obsolete(read) == {old: ("tiny-pwp",)}
+    remove(iris, ["tiny-ppp"])
+    remove(old, ["tiny-pwp"])
+    assert list(read(iris)) == ["tiny-pwp"]
+    assert not old.exists()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    def git(*words):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)  # noqa: S607 - any git
+
+    git("init", "-q", "-b", "main")
+    (tmp_path / "suites").mkdir()
+    return git
+
+
+def test_baselines_are_read_as_they_were_at_a_commit(tmp_path, repository):
+    path = tmp_path / "suites" / "baselines" / "iris.json"
+    record(path, result(GOOD))
+    repository("add", ".")
+    repository("commit", "-qm", "first")
+    record(path, result(BAD), result(BAD, strategy="p"))
+    assert read(path)["tiny-pwp"].score == 0.5
+    then = Source("main").read(path, "iris")
+    assert then["tiny-pwp"].score == 0.9
+    assert list(then) == ["tiny-pwp"]
+    assert Source("main").read(path.with_name("other.json")) == {}
+    check(tmp_path, "main")
+    with pytest.raises(BaselineError, match="no commit 'mian'"):
+        check(tmp_path, "mian")
 
 
 def test_results_compare_with_numbers_and_with_each_other():

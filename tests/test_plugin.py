@@ -6,90 +6,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
+from parrot import ALL, CONFTEST, QUICK, SUITE, run
 
 from pytest_bettertogether import report
 
-QUICK = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:hypothesispytest")
-"""For inner runs: no order but the file's, and nothing loaded that takes long and is not needed."""
-
 SCHEMA = Path(report.__file__).parent / "schema-1.json"
-
-CONFTEST = '''
-import pathlib
-
-from pytest_bettertogether.backends import Completion, Training
-from pytest_bettertogether.program import Adapter
-
-
-class Engine:
-    """Knows parity by heart once tuned or shown demos; before that it says "even"."""
-
-    def __init__(self, model, adapters, offline):
-        self.trained = 0
-
-    def generate(self, prompts, sampling, adapter=None):
-        return [Completion("parity: " + self.say(p.messages, adapter), 9, 3) for p in prompts]
-
-    def say(self, messages, adapter):
-        number = int(messages[-1].content.removeprefix("number: "))
-        skilled = adapter or len(messages) > 2
-        return ("even", "odd")[number % 2] if skilled and number % SLIP else "even"
-
-    def finetune(self, rows, recipe, seed, start=None):
-        with open("trainings", "a") as log:
-            log.write("x")
-        return Training(Adapter("", "a1"), (1.0,), 3)
-
-    def describe(self):
-        return {"backend": "scripted", "version": pathlib.Path(__file__).read_text()}
-
-
-SLIP = 1000
-
-
-def pytest_bettertogether_models(register):
-    register("parrot", "nowhere", backend="conftest:Engine")
-    register("other", "nowhere", backend="conftest:Engine")
-'''
-
-SUITE = """
-import pytest
-from pytest_bettertogether import Predict, Program, Splits, Task, exact_match
-
-
-class Parity(Program):
-    def __init__(self):
-        self.say = Predict("number -> parity")
-
-    def forward(self, number):
-        return self.say(number=number)
-
-
-def data():
-    rows = [{"id": n, "number": n, "parity": ("even", "odd")[n % 2]} for n in range(1, 121)]
-    return Splits.of(rows[:40], rows[40:80], rows[80:])
-
-
-TASK = Task(program=Parity, data=data, metric=exact_match("parity"))
-
-
-@pytest.mark.bettertogether(TASK)
-def test_parity(better_together, bt_baseline):
-    assert better_together() >= bt_baseline
-"""
-
-ALL = ["zero", "p", "w", "pp", "ww", "pw", "wp", "pwp"]
-
-
-@pytest.fixture
-def suite(pytester):
-    pytester.makeconftest(CONFTEST)
-    pytester.makepyfile(test_parity=SUITE)
-    return pytester
-
-
-def run(suite, *args):
-    return suite.runpytest("--bt-model=parrot", *QUICK, *args)
 
 
 def baselines(suite):
@@ -185,6 +106,7 @@ def test_the_table_shows_strategies_in_the_papers_order(suite):
 
 
 def test_a_regression_fails_with_what_is_needed_to_act(suite):
+    suite.makepyfile(test_parity=SUITE.replace("(TASK)\n", '(TASK, gate=["p"])\n'))
     run(suite, "--bt-update-baselines", "--bt-strategy=p").assert_outcomes(passed=1)
     suite.makeconftest(CONFTEST.replace("SLIP = 1000", "SLIP = 3"))
     result = run(suite, "--bt-strategy=p")
@@ -192,16 +114,20 @@ def test_a_regression_fails_with_what_is_needed_to_act(suite):
     result.stdout.fnmatch_lines(
         [
             "*parrot-p fell by 17.5 points: 82.5% < 100.0%*",
-            "*baseline 100.0% [[]91.2%, 100.0%], 3 seed(s), baselines/parity.json, recorded 20*",
-            "*p = 0.0078 (paired, one-sided), significant below 0.05*",
-            "*examples broken: 7 (81, 87, 93); fixed: 0*",
-            "*accept the new score with: pytest 'test_parity.py::test_parity[[]parrot-p]' --bt-model=parrot --bt-stra*",
+            "E *baseline   100.0% [[]9*%, 100.0%], 3 seeds, 20*",
+            "E *difference -17.5 points [[]-*], paired by example*",
+            "E *p = 0.0078 for worse, significant up to 0.05*",
+            "-*- better together -*-",
+            "baseline: parrot-p in baselines/parity.json",
+            "smallest drop that it finds with 80 % probability: * (wanted: 10 points)",
+            "examples broken: 7 (81, 87, 93); fixed: 0",
+            "accept that with: pytest 'test_parity.py::test_parity[[]parrot-p]' --bt-model=parrot --bt-stra*",
             "p *82.5 ±*✗",
         ]
     )
     updated = run(suite, "--bt-strategy=p", "--bt-update-baselines")
     updated.assert_outcomes(passed=1)
-    updated.stdout.fnmatch_lines(["baselines/parity.json: parrot-p 100.0% -> 82.5%, p = 0.0078 for worse"])
+    updated.stdout.fnmatch_lines(["baselines/parity.json: parrot-p 100.0% -> 82.5%, p = 0.0078 for worse, SIGN*"])
     run(suite, "--bt-strategy=p").assert_outcomes(passed=1)
 
 
@@ -231,7 +157,7 @@ def test_a_changed_test_split_metric_or_prompt_makes_baselines_stale(suite):
 def test_a_limit_is_a_smoke_run_that_needs_no_baseline_and_cannot_record_one(suite):
     result = run(suite, "--bt-limit=8", "--bt-strategy=p")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*first 8 examples of each split, not gated", "*for n = 8"])
+    result.stdout.fnmatch_lines(["*first 8 examples of each split, not gated", "*over 8 examples and the seeds"])
     result = run(suite, "--bt-limit=8", "--bt-update-baselines")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --bt-update-baselines records whole splits: leave out --bt-limit"])
@@ -241,7 +167,7 @@ def test_a_refused_weight_step_skips_the_cell_with_its_reason(suite):
     suite.makepyfile(test_parity=SUITE.replace("n % 2]} for n", "1]} for n"))
     result = run(suite, "--bt-update-baselines", "--bt-strategy=w", "-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["w * –*", "SKIPPED*refused: seed 0: step w after zero: 0 of 40 program runs passed*"])
+    result.stdout.fnmatch_lines(["w * –*", "REFUSED*refused: seed 0: step w after zero: 0 of 40 program runs passed*"])
     assert "0 of 40" in baselines(suite)["cells"]["parrot-w"]["refused"]
     run(suite, "--bt-strategy=w").assert_outcomes(skipped=1)
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from test_plugin import CONFTEST, SUITE
+from parrot import CONFTEST, SUITE
 
 from pytest_bettertogether.progress import Progress
 
@@ -87,7 +87,7 @@ def test_on_a_terminal_it_is_shown_in_place_and_taken_away(slow):
     shown = on_a_terminal(slow.path, "--color=no")
     assert "parity[parrot-p] seed 0, p: candidate" in shown
     (line,) = (drawn(line) for line in shown.splitlines() if line.startswith("test_parity.py"))
-    assert line.split() == ["test_parity.py", ".", "[100%]"]
+    assert line.split() == ["test_parity.py", "n", "[100%]"]
 
 
 def test_quiet_shows_none(slow):

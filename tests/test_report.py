@@ -47,10 +47,13 @@ def record(result, status="passed", **details):
     return CellRecord(result.task, result.model, result.strategy, status, result=result, **details)
 
 
+GATE = GateRecord(
+    "gated", 0.025, True, "too small", 0.9, 0.025, (-0.1, 0.15), 0.8, "a test", 0.0, 0.143, ("3",), ("4", "5")
+)
 RECORDS = [
-    record(cell("iris", "pwp", 19, 18), gate=GateRecord("gated", 0.025, 0.9, 0.025, 0.8, 0.143, ("3",), ("4", "5"))),
+    record(cell("iris", "pwp", 19, 18), "too_small", gate=GATE),
     record(cell("iris", "zero", 7, 6), "not_gated"),
-    record(cell("iris", "p", 15, 11), "failed"),
+    record(cell("iris", "p", 15, 11), "worse"),
     record(
         cell("iris", "w", refused="step w after zero: 3 of 60 program runs passed the metric"),
         "refused",

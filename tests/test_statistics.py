@@ -2,13 +2,15 @@
 
 from itertools import product
 from math import comb, isclose, isnan
+from statistics import fmean
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pytest_bettertogether.gate.statistics import compare, sign_flip, wilson
+from pytest_bettertogether.gate.statistics import compare, mean_interval, sign_flip, wilson
 from pytest_bettertogether.gate.unconditional import p_value, power, smallest_detectable_drop
 
 
@@ -121,3 +123,56 @@ def test_wilson_agrees_with_scipy_and_is_never_empty(n, data):
     assert isclose(low, theirs.low, abs_tol=1e-9)
     assert isclose(high, theirs.high, abs_tol=1e-9)
     assert low < high
+
+
+OUTCOMES = st.integers(1, 12).flatmap(
+    lambda n: st.lists(
+        st.lists(st.sampled_from([0.0, 1.0]) | st.floats(0, 1), min_size=n, max_size=n), min_size=1, max_size=4
+    )
+)
+
+
+@given(OUTCOMES)
+def test_no_interval_is_empty_and_each_holds_what_was_seen(outcomes):
+    low, high = mean_interval(outcomes)
+    assert 0.0 <= low < high <= 1.0
+    assert low <= fmean(fmean(seed) for seed in outcomes) <= high
+    below, above = compare(outcomes, outcomes).interval
+    assert -1.0 <= below < 0.0 < above <= 1.0
+
+
+def test_one_seed_of_01_outcomes_has_wilsons_interval():
+    assert mean_interval([[1.0] * 9 + [0.0]]) == wilson(0.9, 10)
+
+
+def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(400):
+        low, high = mean_interval(rng.beta(2, 1, size=(1, 40)).tolist())
+        inside += low <= 2 / 3 <= high
+    assert 0.92 <= inside / 400 <= 0.98
+
+
+def test_a_margin_asks_for_more_than_that_drop():
+    before, now = [[1.0] * 100], [[0.0] * 12 + [1.0] * 88]
+    assert compare(now, before).p_value < 0.001
+    assert 0.001 < compare(now, before, margin=0.05).p_value < 0.05 < compare(now, before, margin=0.08).p_value
+    assert compare(now, before, margin=0.12).p_value == 1.0
+    graded = [[0.5] * 12 + [1.0] * 88]
+    assert compare(graded, before).p_value < 0.001 < compare(graded, before, margin=0.05).p_value
+
+
+@pytest.mark.parametrize("margin", [0.02, 0.05])
+def test_with_a_margin_false_alarms_are_at_most_what_was_allowed(margin):
+    for changing in (margin, 0.06, 0.123, 0.2, 0.5, 0.9, 1.0):
+        assert power(100, 0.05, margin, max(changing, margin), margin) <= 0.05 * (1 + 1e-6)
+
+
+def test_clusters_count_as_one_each():
+    # 30 examples broke, but all in one document of ten: that may happen to any document.
+    before, now = [[1.0] * 300], [[0.0] * 30 + [1.0] * 270]
+    documents = [i // 30 for i in range(300)]
+    assert compare(now, before).p_value < 1e-6
+    assert compare(now, before, documents).p_value == 0.5
+    assert compare(now, before, range(300)).p_value == pytest.approx(2**-30)
+    assert mean_interval(now, documents)[0] < mean_interval(now, range(300))[0]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
-from test_plugin import ALL, CONFTEST, SUITE
+from parrot import ALL, CONFTEST, SUITE
 from xdist import scheduler
 from xdist.remote import Producer
 

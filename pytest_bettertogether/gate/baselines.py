@@ -1,7 +1,7 @@
 """Baseline files: `baselines/<task>.json` beside the suite, one entry per cell, made to be committed and diffed."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from ..atomic import write_text
 from ..errors import BaselineError
 from ..results import CellResult
+from .git import show
 
 SCHEMA = 1
 
@@ -24,6 +25,8 @@ class Recorded:
     refused: str
     identity: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    gated: bool = False
+    """Whether its suite gated it when it was recorded."""
 
     @property
     def score(self) -> float:
@@ -32,36 +35,89 @@ class Recorded:
         return sum(means) / len(means)
 
 
-def read(path: Path) -> dict[str, Recorded]:
-    """The recorded cells by id (`tiny-pwp`); none if there is no file.
+@dataclass(frozen=True)
+class Source:
+    """Where baselines are read: the working tree, or, with `ref`, a commit of git."""
 
-    Raises BaselineError for a file that is not one of ours or not of this schema.
-    """
+    ref: str | None = None
+
+    def read(self, path: Path, task: str = "") -> dict[str, Recorded]:
+        """The recorded cells by id (`tiny-pwp`); none if there is no file.
+
+        Raises BaselineError for a file that is not one of ours, not of this schema, or of
+        another task than `task`.
+        """
+        shown = f"{path} at {self.ref}" if self.ref else str(path)
+        try:
+            text = show(path, self.ref) if self.ref else path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise _unreadable(shown, "", error) from error
+        return {} if text is None else parse(text, shown, task)
+
+
+def read(path: Path, task: str = "") -> dict[str, Recorded]:
+    """As `Source.read`, from the working tree."""
+    return Source().read(path, task)
+
+
+def parse(text: str, shown: str, task: str = "") -> dict[str, Recorded]:
+    """The cells in a baseline file's text. Raises BaselineError that names the file, the place in it and the remedy."""
+    where = ""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(text)
+        where = "schema: "
         if data["schema"] != SCHEMA:
             raise BaselineError(
-                f"{path}: baseline schema {data['schema']!r}, this version reads {SCHEMA}: "
+                f"{shown}: baseline schema {data['schema']!r}, this version reads {SCHEMA}: "
                 "use the pytest-bettertogether that wrote it, or record again with --bt-update-baselines"
             )
-        return {name: _read_cell(cell) for name, cell in data["cells"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BaselineError(
-            f"{path}: not a readable baseline file ({type(error).__name__}: {error}): "
-            "restore it from version control, or delete it and record again with --bt-update-baselines"
-        ) from error
+        where = "task: "
+        if task and data["task"] != task:
+            raise BaselineError(
+                f"{shown}: these are the baselines of task {data['task']!r}, not of {task!r}: "
+                "put the right file back from version control, or delete it and record with --bt-update-baselines"
+            )
+        where, found = "cells: ", {}
+        for name, cell in data["cells"].items():
+            where = f"cells[{name!r}]: "
+            found[name] = _read_cell(cell)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(shown, where, error) from error
+    return found
 
 
-def write(path: Path, task: str, results: Iterable[CellResult], made: Mapping[str, Any]) -> None:
-    """Record `results`, each replacing its cell's entry, and leave the other cells as they are.
+def _unreadable(shown: str, where: str, error: Exception) -> BaselineError:
+    return BaselineError(
+        f"{shown}: not a readable baseline file ({where}{type(error).__name__}: {error}): "
+        "restore it from version control, or delete it and record again with --bt-update-baselines"
+    )
 
-    `made` says when and at which commit. Written aside and renamed: a reader never sees half a file.
+
+def write(path: Path, task: str, results: Iterable[tuple[CellResult, bool]], made: Mapping[str, Any]) -> None:
+    """Record results, each replacing its cell's entry, and leave the other cells as they are.
+
+    Each result comes with whether its suite gates it; `made` says when and at which commit. Written
+    aside and renamed: a reader never sees half a file.
     """
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
-    for result in results:
-        cells[result.id] = _write_cell(result, made)
+    for result, gated in results:
+        cells[result.id] = {**_write_cell(result, made), "gated": gated}
+    _write(path, task, cells)
+
+
+def remove(path: Path, names: Collection[str]) -> None:
+    """Take cells out of a file; the file goes with its last cell."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    cells = {name: cell for name, cell in data["cells"].items() if name not in names}
+    if cells:
+        _write(path, data["task"], cells)
+    else:
+        path.unlink()
+
+
+def _write(path: Path, task: str, cells: Mapping[str, Any]) -> None:
     text = json.dumps({"schema": SCHEMA, "task": task, "cells": cells}, indent=1, sort_keys=True)
     write_text(path, text + "\n")
 
@@ -83,11 +139,11 @@ def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_cell(cell: Mapping[str, Any]) -> Recorded:
     if "refused" in cell:
-        return Recorded({}, str(cell["refused"]), cell["identity"], cell["provenance"])
+        return Recorded({}, str(cell["refused"]), cell["identity"], cell["provenance"], cell.get("gated", False))
     seeds = {int(seed): _unpack(outcomes) for seed, outcomes in cell["seeds"].items()}
     if not seeds or any(len(outcomes) != cell["n"] for outcomes in seeds.values()):
         raise ValueError(f"every seed needs the outcomes of n = {cell['n']} examples")
-    return Recorded(seeds, "", cell["identity"], cell["provenance"])
+    return Recorded(seeds, "", cell["identity"], cell["provenance"], cell.get("gated", False))
 
 
 def _pack(scores: list[float]) -> str | list[float]:

@@ -1,49 +1,58 @@
 """Recording: the results of a session become the baselines of the next."""
 
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..results import CellRecord, CellResult
-from .baselines import Recorded, read, write
-from .verdict import Baseline
+from .baselines import Recorded, read, remove, write
+from .git import commit
+from .verdict import Baseline, Terms
 
 
-def record_baselines(records: Sequence[CellRecord], root: Path) -> list[str]:
-    """Write the cells that did not fail into their baseline files; returns a line on each, old score to new."""
+def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, only_new: bool = False) -> list[str]:
+    """Write the cells that did not fail into their baseline files; a line on each, old score to new.
+
+    With `only_new`, those that had none. A drop that is significant at `alpha` is marked.
+    """
     lines = []
     made = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(root)}
-    kept = [each for each in records if each.result is not None and each.status not in ("failed", "invalid")]
+    kept = [each for each in records if each.result is not None and each.status not in ("failed", "worse", "invalid")]
     for path in sorted({Path(each.baselines) for each in kept}):
-        before = read(path)
-        mine = [each for each in kept if Path(each.baselines) == path]
-        results = [each.result for each in mine if each.result is not None]
-        write(path, mine[0].task, results, made)
-        shown = path.relative_to(root) if path.is_relative_to(root) else path
-        for result in results:
-            lines.append(f"{shown}: {result.id} {_change(result, before.get(result.id), path)}")
+        mine = {each.result.id: each for each in kept if Path(each.baselines) == path and each.result is not None}
+        task = next(iter(mine.values())).task
+        before = read(path, task)
+        fresh = [each for name, each in mine.items() if not (only_new and name in before)]
+        results = [(each.result, bool(each.gate and each.gate.gated)) for each in fresh if each.result is not None]
+        if results:
+            write(path, task, results, made)
+        lines += [
+            f"{_shown(path, root)}: {result.id} {_change(result, before.get(result.id), path, alpha)}"
+            for result, _ in results
+        ]
     return lines
 
 
-def _change(result: CellResult, before: Recorded | None, path: Path) -> str:
+def obsolete_lines(found: Mapping[Path, Sequence[str]], root: Path, prune: bool) -> list[str]:
+    """A line on each file with baselines that belong to no suite any more; with `prune`, they are removed."""
+    for path, cells in found.items() if prune else ():
+        remove(path, cells)
+    what = "removed, obsolete" if prune else "obsolete, --bt-prune-baselines removes them"
+    return [f"{_shown(path, root)}: {', '.join(cells)} ({what})" for path, cells in sorted(found.items())]
+
+
+def _change(result: CellResult, before: Recorded | None, path: Path, alpha: float) -> str:
     new = "refused" if result.refused else f"{result.score:.1%}"
     if before is None:
         return f"recorded, {new}"
     old = "refused" if before.refused else f"{before.score:.1%}"
     if before.identity != result.provenance["identity"]:
         return f"{old} -> {new}, on another test split, metric or prompt"
-    comparison = Baseline(result.id, path, "gated", 0.05, "", path.name, before).compare(result)
-    return f"{old} -> {new}" + (f", p = {comparison.p_value:.2g} for worse" if comparison else "")
+    baseline = Baseline(result.id, path, "gated", Terms(alpha), "", path.name, recorded=before)
+    comparison, verdict = baseline.compare(result), baseline.verdict(result)
+    mark = {"worse": ", SIGNIFICANTLY WORSE", "refused": ", THE SCORE IS LOST"}.get(verdict, "")
+    return f"{old} -> {new}" + (f", p = {comparison.p_value:.2g} for worse" if comparison else "") + mark
 
 
-def commit(root: Path) -> str:
-    """The commit that is checked out, with a + if files have changed since; empty outside a repository."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--exclude=*", "--dirty=+"],  # noqa: S607 - whichever git the user uses
-            cwd=root, capture_output=True, text=True, timeout=30, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return described.stdout.strip()
+def _shown(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path

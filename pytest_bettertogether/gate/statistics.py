@@ -4,14 +4,12 @@ Outcomes are per-seed tuples of per-example scores, in the order of the test spl
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, variance
 
 RESOLUTION = 1000
 """Differences of graded scores are compared in steps of one thousandth."""
-
-
 CHANGING = 0.2
 """The share of examples assumed to change either way, where a detectable drop is worked out."""
 
@@ -20,18 +18,23 @@ CHANGING = 0.2
 class Comparison:
     """Now against before, both as mean scores within 0...1.
 
-    `broken` and `fixed` are positions of the examples whose mean over seeds fell or rose.
-    `spread` is the standard error of the difference and its degrees of freedom; None where the
-    exact test for 0/1 outcomes was used.
+    `interval` is the 95 % interval of the difference, never empty. `broken` and `fixed` are positions
+    of the examples whose mean over seeds fell or rose. `spread` is the standard error of the
+    difference and its degrees of freedom; None where the exact test for 0/1 outcomes was used.
+    `margin` is the drop that the test had to exceed.
     """
 
     now: float
     before: float
     n: int
     p_value: float
+    interval: tuple[float, float]
     broken: tuple[int, ...]
     fixed: tuple[int, ...]
+    test: str
+    """What gave the p-value, in words."""
     spread: tuple[float, float] | None = None
+    margin: float = 0.0
 
     @property
     def difference(self) -> float:
@@ -46,19 +49,26 @@ class Comparison:
         from .unconditional import smallest_detectable_drop
 
         if self.spread is None:
-            return smallest_detectable_drop(self.n, alpha, CHANGING, wanted)
+            return smallest_detectable_drop(self.n, alpha, CHANGING, wanted, self.margin)
         from scipy.stats import t
 
         error, freedom = self.spread
-        return min(1.0, float((t.isf(alpha, freedom) + t.ppf(wanted, freedom)) * error))
+        drop = self.margin + float((t.isf(alpha, freedom) + t.ppf(wanted, freedom)) * error)
+        return drop if drop <= 1.0 else math.nan
 
 
-def compare(now: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> Comparison:
-    """One-sided: how surprising would scores as low as these be if nothing had become worse?
+def compare(
+    now: Sequence[Sequence[float]],
+    before: Sequence[Sequence[float]],
+    clusters: Sequence[Hashable] | None = None,
+    margin: float = 0.0,
+) -> Comparison:
+    """One-sided: how surprising would scores as low as these be if nothing had got worse by more than `margin`?
 
-    One seed on either side and 0/1 outcomes: the exact unconditional test. Otherwise two tests
+    One seed on either side, 0/1 outcomes and no `clusters`: the exact unconditional test. Otherwise two tests
     must agree, so that the larger p-value counts. Over examples: the exact distribution of the
-    summed difference when each example's sign is random. Over seeds, where both sides have at
+    summed difference when each example's sign is random (each cluster's, where `clusters` gives examples that
+    belong together the same value). Over seeds, where both sides have at
     least two: a t-test whose variance adds that of the examples and those of the seed means,
     with Welch's degrees of freedom, for a new run on another machine is a new draw of seeds.
     """
@@ -66,30 +76,47 @@ def compare(now: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -
     differences = [a - b for a, b in zip(mean_now, mean_before, strict=True)]
     broken = tuple(i for i, each in enumerate(differences) if each < 0)
     fixed = tuple(i for i, each in enumerate(differences) if each > 0)
-    n, spread = len(differences), None
-    if len(now) == len(before) == 1 and all(each in (-1.0, 0.0, 1.0) for each in differences):
+    n = len(differences)
+    labels = range(n) if clusters is None else clusters
+    seeds = [[fmean(seed) for seed in side] for side in (now, before)]
+    spread: tuple[float, float] | None = _spread(_totals(differences, labels, 0.0), n, seeds)
+    if clusters is None and len(now) == len(before) == 1 and all(each in (-1.0, 0.0, 1.0) for each in differences):
         from .unconditional import p_value as unconditional
 
-        p_value = unconditional(len(broken), len(fixed), n)
+        p_value, test, spread = unconditional(len(broken), len(fixed), n, margin), "exact unconditional test", None
     else:
-        p_value = sign_flip(differences)
-        spread = _spread(differences, [fmean(seed) for seed in now], [fmean(seed) for seed in before])
-        if min(len(now), len(before)) > 1 and n > 1:
-            p_value = max(p_value, _crossed(differences, now, before))
-    return Comparison(fmean(mean_now), fmean(mean_before), n, p_value, broken, fixed, spread)
+        units = "examples" if clusters is None else f"{len(set(labels))} clusters"
+        totals = _totals(differences, labels, margin)
+        p_value, test = sign_flip(totals, len(now) * len(before)), f"exact randomisation over {units}"
+        if min(len(now), len(before)) > 1 and len(totals) > 1:
+            over_seeds = _crossed(totals, n, seeds)
+            p_value, test = max(p_value, over_seeds), f"{test}, and t over {units} and seeds"
+    interval = _interval(_totals(differences, labels, 0.0), n, seeds)
+    return Comparison(fmean(mean_now), fmean(mean_before), n, p_value, interval, broken, fixed, test, spread, margin)
 
 
-def sign_flip(differences: Sequence[float]) -> float:
+def _totals(differences: Sequence[float], labels: Sequence[Hashable], margin: float) -> list[float]:
+    """Per cluster, the sum of its examples' differences from a drop of `margin`, in order of appearance."""
+    totals: dict[Hashable, float] = {}
+    for label, difference in zip(labels, differences, strict=True):
+        totals[label] = totals.get(label, 0.0) + difference + margin
+    return list(totals.values())
+
+
+def sign_flip(differences: Sequence[float], steps: int = RESOLUTION) -> float:
     """P(sum of randomly signed differences <= the observed sum): Fisher's paired randomisation test, exactly.
 
-    The distribution is built by convolution on a grid, so n may be in the thousands.
+    The distribution is built by convolution on a grid, so n may be in the thousands. `steps` of it
+    make a whole point, if they make every difference (0/1 outcomes of two and three seeds: 6); if not, RESOLUTION.
     """
     import numpy as np  # a gated cell pays for it; collecting tests does not
 
-    steps = [abs(round(each * RESOLUTION)) for each in differences]
-    unit = math.gcd(*steps) if any(steps) else 1
-    sizes = [each // unit for each in steps if each]
-    observed = sum(round(each * RESOLUTION) // unit for each in differences)
+    if any(abs(each * steps - round(each * steps)) > 1e-6 for each in differences):
+        steps = RESOLUTION
+    rounded = [round(each * steps) for each in differences]
+    unit = math.gcd(*rounded) or 1
+    sizes = [abs(each) // unit for each in rounded if each]
+    observed = sum(rounded) // unit
     # weights[k]: probability that the positively signed sizes add up to k
     weights = np.ones(1)
     for size in sizes:
@@ -102,40 +129,80 @@ def sign_flip(differences: Sequence[float]) -> float:
     return min(1.0, float(weights[: (observed + total) // 2 + 1].sum()))
 
 
-def _crossed(differences: Sequence[float], now: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> float:
+def _crossed(totals: Sequence[float], n: int, seeds: Sequence[Sequence[float]]) -> float:
     from scipy.stats import t  # half a second, paid by gated cells alone
 
-    parts = _variances(
-        variance(differences), len(differences), *([fmean(seed) for seed in side] for side in (now, before))
-    )
-    total = sum(part for part, _ in parts)
-    difference = fmean(differences)
-    if total == 0.0:
+    parts = _variances(_of_sum(totals) / n**2, len(totals), seeds)
+    error = math.sqrt(sum(part for part, _ in parts))
+    difference = math.fsum(totals) / n
+    if error == 0.0:
         return 0.0 if difference < 0 else 1.0
-    return float(t.cdf(difference / math.sqrt(total), _freedom(parts)))
+    return float(t.cdf(difference / error, _freedom(parts)))
 
 
-def _spread(differences: Sequence[float], now: Sequence[float], before: Sequence[float]) -> tuple[float, float]:
+def _spread(totals: Sequence[float], n: int, seeds: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Standard error and degrees of freedom, with at least the variance of examples that CHANGING makes.
 
     Without it a run that repeats its baseline exactly would seem able to see any drop.
     """
-    seen = variance(differences) if len(differences) > 1 else 0.0
-    parts = _variances(max(seen, CHANGING), len(differences), now, before)
+    parts = _variances(max(_of_sum(totals), CHANGING * n) / n**2, len(totals), seeds)
     return math.sqrt(sum(part for part, _ in parts)), _freedom(parts)
 
 
-def _variances(examples: float, n: int, now: Sequence[float], before: Sequence[float]) -> list[tuple[float, int]]:
+def _interval(totals: Sequence[float], n: int, seeds: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """95 % for the difference: one more example broken and one fixed keep it from being empty.
+
+    Bonett & Price's adjustment (British Journal of Mathematical and Statistical Psychology 2012), with
+    Student's t, and the variance of seeds where both sides have several.
+    """
+    from scipy.stats import t
+
+    more = [*totals, -1.0, 1.0]
+    parts = _variances(_of_sum(more) / (n + 2) ** 2, len(more), seeds)
+    half = float(t.isf(0.025, _freedom(parts))) * math.sqrt(sum(part for part, _ in parts))
+    middle = math.fsum(totals) / (n + 2)
+    return max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def _of_sum(totals: Sequence[float]) -> float:
+    """Variance of the sum of independent totals."""
+    return len(totals) * variance(totals) if len(totals) > 1 else 0.0
+
+
+def _variances(examples: float, count: int, seeds: Sequence[Sequence[float]]) -> list[tuple[float, int]]:
     """(variance, degrees of freedom) of the mean difference: from examples, and from the seed means of either side."""
     return [
-        (examples / n, max(1, n - 1)),
-        *((variance(side) / len(side), len(side) - 1) for side in (now, before) if len(side) > 1),
+        (examples, max(1, count - 1)),
+        *((variance(side) / len(side), len(side) - 1) for side in seeds if len(side) > 1),
     ]
 
 
 def _freedom(parts: Sequence[tuple[float, int]]) -> float:
     """Welch's degrees of freedom of a sum of variances."""
     return sum(part for part, _ in parts) ** 2 / sum(part**2 / df for part, df in parts if part)
+
+
+def mean_interval(
+    outcomes: Sequence[Sequence[float]], clusters: Sequence[Hashable] | None = None
+) -> tuple[float, float]:
+    """95 % interval of a score, outcomes [seed][example] within 0...1; never empty.
+
+    Wilson's for one seed of 0/1 outcomes. Otherwise Student's t over examples (or clusters of
+    them), with the variance of the seeds' means where there are several; one more example at 0 and one
+    at 1 keep it from being empty.
+    """
+    from scipy.stats import t
+
+    means = [fmean(column) for column in zip(*outcomes, strict=True)]
+    n = len(means)
+    if clusters is None and len(outcomes) == 1 and all(each in (0.0, 1.0) for each in means):
+        return wilson(fmean(means), n)
+    centre = fmean([*means, 0.0, 1.0])
+    apart = _totals([each - centre for each in means], range(n) if clusters is None else clusters, 0.0)
+    around = [*apart, -centre, 1.0 - centre]
+    parts = _variances(_of_sum(around) / (n + 2) ** 2, len(around), [[fmean(seed) for seed in outcomes]])
+    half = float(t.isf(0.025, _freedom(parts))) * math.sqrt(sum(part for part, _ in parts))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def wilson(score: float, n: int, confidence: float = 0.95) -> tuple[float, float]:

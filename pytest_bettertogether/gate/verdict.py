@@ -1,4 +1,4 @@
-"""The right-hand side of `better_together() >= bt_baseline`, and the words for its verdict."""
+"""The right-hand side of `better_together() >= bt_baseline`: is the cell worse, or too small to tell?"""
 
 import math
 from collections.abc import Mapping
@@ -8,28 +8,45 @@ from typing import Any, Literal
 
 from ..errors import BaselineError
 from ..results import CellResult, GateRecord
-from .baselines import Recorded, read
-from .statistics import Comparison, compare, wilson
+from .baselines import Recorded, Source
+from .statistics import Comparison, compare
 
 Mode = Literal["gated", "not gated", "recording"]
+Verdict = Literal["holds", "worse", "too small", "refused"]
+"""worse: significantly so; too small: not worse, but the test could not have seen the drop that it should;
+refused: there was a score, and now there is none."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms cells are compared: the same for a whole session."""
+
+    alpha: float
+    """A cell's share of the session's error budget."""
+    margin: float = 0.0
+    """The drop, within 0...1, that has to be exceeded."""
+    detect: float = 0.1
+    """The drop that a test should find with 80 % probability."""
+    too_small_fails: bool = False
 
 
 @dataclass(frozen=True)
 class Baseline:
     """The recorded result a cell must hold. `result >= baseline` unless the result is significantly worse.
 
-    `alpha` is this cell's share of the session's error budget. In mode "not gated" and
-    "recording" every result holds.
+    In mode "not gated" and "recording" every result holds.
     """
 
     cell: str
     file: Path
     mode: Mode
-    alpha: float
+    terms: Terms
     accept: str
     """The command that accepts a new score."""
     shown: str
     """The file's name for people."""
+    gated: bool = True
+    """Whether the suite gates the cell, whatever the mode of this run."""
     recorded: Recorded | None = field(default=None, repr=False)
 
     def __le__(self, result: object) -> bool:
@@ -47,87 +64,61 @@ class Baseline:
         """The paired comparison; None where one side has no scores."""
         if self.recorded is None or self.recorded.refused or result.refused:
             return None
-        now = [[example.score for example in seed.examples] for seed in result.seeds]
-        return compare(now, list(self.recorded.seeds.values()))
+        before = list(self.recorded.seeds.values())
+        return compare(result.outcomes, before, result.clusters or None, self.terms.margin)
+
+    def verdict(self, result: CellResult) -> Verdict:
+        """What the comparison comes to, whatever the mode."""
+        comparison = self.compare(result)
+        if comparison is None:
+            lost = self.recorded is not None and not self.recorded.refused and bool(result.refused)
+            return "refused" if lost else "holds"
+        if comparison.p_value <= self.terms.alpha and comparison.difference < 0:
+            return "worse"
+        # Not found with 80 % probability: the smallest that is found is larger, or there is none (NaN).
+        return "holds" if comparison.detectable(self.terms.alpha) <= self.terms.detect else "too small"
 
     def holds(self, result: CellResult) -> bool:
         """False if the drop is significant, or if a cell that has had a score is refused now."""
-        if self.mode != "gated" or self.recorded is None:
+        if self.mode != "gated":
             return True
-        comparison = self.compare(result)
-        if comparison is None:
-            return not result.refused or bool(self.recorded.refused)
-        return comparison.p_value > self.alpha or comparison.difference >= 0
+        verdict = self.verdict(result)
+        return verdict == "holds" or (verdict == "too small" and not self.terms.too_small_fails)
 
     def judge(self, result: CellResult) -> GateRecord:
         """The comparison as plain data."""
         comparison = self.compare(result)
         if comparison is None:
-            return GateRecord(self.mode, self.alpha)
+            return GateRecord(self.mode, self.terms.alpha, gated=self.gated, verdict=self.verdict(result))
         ids = [example.id for example in result.seeds[0].examples]
+        detectable = comparison.detectable(self.terms.alpha)
         return GateRecord(
             mode=self.mode,
-            alpha=self.alpha,
+            alpha=self.terms.alpha,
+            gated=self.gated,
+            verdict=self.verdict(result),
             baseline=comparison.before,
             difference=comparison.difference,
+            interval=comparison.interval,
             p_value=comparison.p_value,
-            detectable=self._detectable(comparison),
+            test=comparison.test,
+            margin=comparison.margin,
+            detectable=None if math.isnan(detectable) else detectable,
             broken=tuple(ids[i] for i in comparison.broken),
             fixed=tuple(ids[i] for i in comparison.fixed),
         )
 
-    def _detectable(self, comparison: Comparison) -> float | None:
-        found = comparison.detectable(self.alpha)
-        return None if math.isnan(found) else found
 
-    def explain(self, result: CellResult) -> list[str]:
-        """The failure text: the fact first, then what is needed to act on it."""
-        comparison = self.compare(result)
-        if comparison is None or self.recorded is None:
-            recorded = f"{self.recorded.score:.1%}" if self.recorded else "none"
-            return [
-                f"{self.cell} was refused, its baseline has a score of {recorded}",
-                result.refused,
-                f"accept that with: {self.accept}",
-            ]
-        n = result.n
-        intervals = {
-            name: f"{score:.1%} [{low:.1%}, {high:.1%}]"
-            for name, score in (("now", comparison.now), ("baseline", comparison.before))
-            for low, high in [wilson(score, n)]
-        }
-        ids = [example.id for example in result.seeds[0].examples]
-
-        def some(positions: tuple[int, ...]) -> str:
-            return f"{len(positions)}" + (f" ({', '.join(ids[i] for i in positions[:3])})" if positions else "")
-
-        made = self.recorded.provenance
-        when = " at ".join(str(made[key]) for key in ("date", "commit") if made.get(key))
-        return [
-            f"{self.cell} fell by {-comparison.difference * 100:.1f} points: {comparison.now:.1%} "
-            f"< {comparison.before:.1%}",
-            f"now      {intervals['now']}, {len(result.seeds)} seed(s), n = {n}",
-            f"baseline {intervals['baseline']}, {len(self.recorded.seeds)} seed(s), {self.shown}, recorded {when}",
-            f"p = {comparison.p_value:.2g} (paired, one-sided), significant below {self.alpha:.2g}",
-            f"smallest drop this test finds with 80 % probability: {_points(self._detectable(comparison))}",
-            f"examples broken: {some(comparison.broken)}; fixed: {some(comparison.fixed)}",
-            f"accept the new score with: {self.accept}",
-        ]
-
-
-def _points(drop: float | None) -> str:
-    return "none, not even the loss of everything" if drop is None else f"{100 * drop:.1f} points"
-
-
-def find(baseline: Baseline, identity: Mapping[str, Any]) -> Baseline:
+def find(baseline: Baseline, identity: Mapping[str, Any], source: Source, task: str) -> Baseline:
     """Look up what is recorded for `baseline.cell` in its file.
 
     Raises BaselineError if there is nothing, or what there is was recorded for another
     test split, metric or prompt than `identity` names.
     """
-    recorded = read(baseline.file).get(baseline.cell)
+    recorded = source.read(baseline.file, task).get(baseline.cell)
+    where = baseline.shown + (f" at {source.ref}" if source.ref else "")
     if recorded is None:
-        raise BaselineError(f"no baseline for {baseline.cell} in {baseline.shown}\nrecord one with: {baseline.accept}")
+        raise BaselineError(f"no baseline for {baseline.cell} in {where}\nrecord one with: {baseline.accept}")
     names = {"test": "the test split", "metric": "the metric", "program": "the prompts as written"}
     changed = [
         f"{names.get(key, key)} ({recorded.identity.get(key)} -> {now})"
@@ -136,7 +127,7 @@ def find(baseline: Baseline, identity: Mapping[str, Any]) -> Baseline:
     ]
     if changed:
         raise BaselineError(
-            f"the baseline for {baseline.cell} in {baseline.shown} is stale, since it was recorded these changed: "
+            f"the baseline for {baseline.cell} in {where} is stale, since it was recorded these changed: "
             f"{', '.join(changed)}\nrecord it again with: {baseline.accept}"
         )
     return replace(baseline, recorded=recorded)

@@ -64,9 +64,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     suite, models = session.suite(metafunc.definition), session.settings.models
     if suite is None:
         return
-    # Counted here and not from the items left to run: a verdict must not depend on -k or --lf.
-    gated = [strategy.id for strategy in suite.strategies if strategy in suite.gate]
-    session.gated.update(f"{metafunc.definition.nodeid}-{model.name}-{name}" for model in models for name in gated)
+    # Here and not from the items left to run: a verdict must not depend on -k or --lf.
+    session.collect(suite)
     if "bt_model" in metafunc.fixturenames:
         ids = [model.name for model in models]
         metafunc.parametrize("bt_model", models, indirect=True, scope="session", ids=ids)
@@ -75,10 +74,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("bt_strategy", suite.strategies, indirect=True, ids=ids)
 
 
-def pytest_collection_modifyitems(config: pytest.Config) -> None:
+@pytest.hookimpl(tryfirst=True)  # before -k takes items away
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
     """Refuse baseline files that cannot be read, before any test runs."""
     if SESSION in config.stash:
-        config.stash[SESSION].check_baselines()
+        config.stash[SESSION].check_baselines({item.path for item in items})
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -102,6 +102,16 @@ def pytest_configure_node(node: Any) -> None:
     listen(node)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """On the xdist controller, take over what a worker knows of obsolete baselines: it has collected, we have not."""
+    from .distribution import obsolete
+
+    found = obsolete(node)
+    if found:
+        _session(node.config).obsolete = found
+
+
 @pytest.hookimpl(optionalhook=True, trylast=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the cells of a model on one xdist worker."""
@@ -119,18 +129,33 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
     models = ", ".join(model.name for model in settings.models)
     seeds = ", ".join(map(str, settings.seeds))
     limit = f", first {settings.limit} examples of each split" if settings.limit else ""
-    gate = ", recording baselines" if settings.update_baselines else "" if settings.gate else ", not gated"
+    gate = ", recording baselines" if settings.update_baselines == "all" else "" if settings.gate else ", not gated"
     return [f"better together: {cells} cell{'s' * (cells != 1)} on {models}, seeds {seeds}{limit}{gate}"]
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """Explain a failed `better_together() >= bt_baseline`."""
-    if op != ">=" or "pytest_bettertogether.gate.verdict" not in sys.modules:  # then neither side can be ours
+    """Explain a failed `better_together() >= bt_baseline`, and comparisons with numbers and other results."""
+    if "pytest_bettertogether.cells" not in sys.modules:  # then neither side can be ours
         return None
     from ..gate.verdict import Baseline
+    from ..gate.words import explain, explain_plain
     from ..results import CellResult
 
-    return right.explain(left) if isinstance(left, CellResult) and isinstance(right, Baseline) else None
+    if not isinstance(left, CellResult):
+        return None
+    if isinstance(right, Baseline):
+        return explain(left, right) if op == ">=" else None
+    comparable = isinstance(right, CellResult | int | float) and op in ("<", "<=", ">", ">=")
+    return explain_plain(left, op, right) if comparable else None
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Tell cells' outcomes apart by letter and word; how they count stays pytest's."""
+    if not hasattr(report, RECORD) or report.outcome not in ("passed", "failed", "skipped"):
+        return None
+    from .outcomes import teststatus
+
+    return teststatus(report, json.loads(getattr(report, RECORD))["status"])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -142,7 +167,14 @@ def pytest_runtest_makereport(
     attempt = item.stash.get(ATTEMPT, None)
     # A cell ends where its test was called, or where its set-up did not get that far.
     if attempt is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
-        setattr(report, RECORD, json.dumps(attempt.record(report, call).to_json()))
+        record = attempt.record(report, call)
+        setattr(report, RECORD, json.dumps(record.to_json()))
+        from .outcomes import properties, sections
+
+        # JUnit XML takes them from the report on tear-down, which gets the item's; of a repeated item, the last.
+        others = [each for each in item.user_properties if not each[0].startswith("bettertogether.")]
+        item.user_properties[:] = [*others, *properties(record)]
+        report.sections.extend(sections(attempt, record))
         _session(item.config).running = None
     return report
 
@@ -163,7 +195,12 @@ class Collector:
         if SESSION in self.config.stash:
             session = _session(self.config)
             session.end()
-            if session.records and not hasattr(self.config, "workerinput"):
+            output = getattr(self.config, "workeroutput", None)
+            if output is not None:
+                from .distribution import tell_obsolete
+
+                tell_obsolete(output, session.obsolete)
+            elif session.records or session.obsolete:
                 from .finish import write_files
 
                 session.written.extend(write_files(session, self.config, self.started))
@@ -172,14 +209,15 @@ class Collector:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the comparison, if a cell has run."""
     session = config.stash.get(SESSION, None)
-    if session is None or not session.records:
+    if session is None or not (session.records or session.written):
         return
     from ..report.text import ASCII, UNICODE, lines
 
     terminalreporter.section("better together", sep="-")
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"
     marks = UNICODE if UNICODE.fit(encoding) else ASCII
-    for line in (*lines(session.records, marks, verbose=config.get_verbosity() > 0), *session.written):
+    table = lines(session.records, marks, verbose=config.get_verbosity() > 0) if session.records else ()
+    for line in (*table, *session.written):
         terminalreporter.write_line(line)
 
 

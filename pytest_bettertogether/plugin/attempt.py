@@ -50,12 +50,18 @@ class Attempt:
         )
 
     def _status(self, report: pytest.TestReport) -> Status:
+        verdict = "holds"
+        if self.baseline is not None and self.baseline.mode == "gated" and self.result is not None:
+            verdict = self.baseline.verdict(self.result)
         if self.fault:
             return "invalid"
         if report.failed:
-            return "failed"
+            small = verdict == "too small" and self.baseline is not None and self.baseline.terms.too_small_fails
+            return "worse" if verdict in ("worse", "refused") else "too_small" if small else "failed"
         if self.result is not None and self.result.refused:
             return "refused"
         if report.skipped or self.result is None:
             return "skipped"
-        return "passed" if self.baseline is not None and self.baseline.mode == "gated" else "not_gated"
+        if self.baseline is None or self.baseline.mode != "gated":
+            return "not_gated"
+        return "too_small" if verdict == "too small" else "passed"

@@ -5,15 +5,16 @@ whose they are. So each worker names the groups of its cells on an execnet chann
 stay what they are in reports, in the cache of `--lf` and in the commands that users copy.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist import scheduler  # type: ignore[import-untyped]  # annotated, but without py.typed
 
 CHANNEL = "bettertogether"
-"""Key of a worker's `workerinput`."""
+"""Key of a worker's `workerinput`, and of its `workeroutput`."""
 GROUPS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 """On the controller's config: the group of each cell, by the cell's id."""
 
@@ -30,6 +31,17 @@ def tell(workerinput: Mapping[str, Any], cells: Iterable[pytest.Item]) -> None:
     if CHANNEL in workerinput:
         groups = {cell.nodeid: _group(cell) for cell in cells}
         workerinput[CHANNEL].send({nodeid: group for nodeid, group in groups.items() if group})
+
+
+def tell_obsolete(workeroutput: dict[str, Any], found: Mapping[Path, Sequence[str]]) -> None:
+    """Leave what a worker knows of obsolete baselines where the controller finds it when the worker is done."""
+    workeroutput[CHANNEL] = {str(path): list(cells) for path, cells in found.items()}
+
+
+def obsolete(node: Any) -> dict[Path, tuple[str, ...]]:
+    """What a worker that is done knew of obsolete baselines, on the controller; nothing of one that crashed."""
+    found = getattr(node, "workeroutput", {}).get(CHANNEL, {})
+    return {Path(path): tuple(cells) for path, cells in found.items()}
 
 
 def make_scheduler(config: pytest.Config, log: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ..atomic import write_text
-from ..gate.recording import commit, record_baselines
+from ..gate.git import commit
+from ..gate.recording import obsolete_lines, record_baselines
 from ..report.document import document
 from ..report.markdown import markdown
 from .session import Session
@@ -18,10 +19,11 @@ from .session import Session
 
 def write_files(session: Session, config: pytest.Config, started: float) -> list[str]:
     """Write everything; `started` is the Unix time at which the session began. Returns a line on each file."""
-    lines = []
-    if session.settings.update_baselines:
-        lines += record_baselines(session.records, config.rootpath)
-    for kind, path in session.settings.reports:
+    settings, root, lines = session.settings, config.rootpath, list[str]()
+    if settings.update_baselines and session.records:
+        lines += record_baselines(session.records, root, settings.alpha, settings.update_baselines == "new")
+    lines += obsolete_lines(session.obsolete, root, settings.prune_baselines)
+    for kind, path in settings.reports if session.records else ():
         if kind == "json":
             text = json.dumps(document(session.records, _run(config, started)), indent=1) + "\n"
         else:

@@ -36,7 +36,8 @@ def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None
             f"{node.nodeid}: bettertogether(gate=...) names {', '.join(never)}, which is not among the strategies "
             f"{', '.join(each.id for each in own)}: it would never be gated"
         )
-    return Suite(name, task, baseline_file(node.path, name), strategies, strategies if gate is None else gate)
+    gated = tuple(dict.fromkeys((*own, *strategies))) if gate is None else gate
+    return Suite(name, task, baseline_file(node.path, name), strategies, own, gated)
 
 
 def _strategies(node: pytest.Item, mark: pytest.Mark, key: str) -> tuple[Strategy, ...] | None:

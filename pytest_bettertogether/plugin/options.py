@@ -24,7 +24,7 @@ class Option:
     @property
     def ini(self) -> str:
         """The name of its ini twin."""
-        return f"bt_{self.name}"
+        return f"bt_{self.name.replace('-', '_')}"
 
 
 # What the parsers below return stays plain strings and numbers: xdist sends options to its workers as such.
@@ -55,6 +55,27 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
     return int(text)
+
+
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a probability between 0 and 1, as in 0.05")
+    return value
+
+
+def _points(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected points of the score from 0 to 100, as in 2.5")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None
 
 
 def _report(text: str) -> str:
@@ -114,6 +135,41 @@ OPTIONS = (
         default="on",
     ),
     Option(
+        "alpha",
+        "Chance of a false alarm in a whole session, shared among its gated cells (default: 0.05).",
+        "P",
+        _share,
+        default=0.05,
+    ),
+    Option(
+        "min-effect",
+        "Points of the score that a result may lose: it fails only if it is shown to have lost more (default: 0).",
+        "POINTS",
+        _points,
+        default=0.0,
+    ),
+    Option(
+        "detect",
+        "Drop, in points of the score, that a gate should find with a probability of 0.8; one that would not is "
+        "flagged as too small to tell (default: 10).",
+        "POINTS",
+        _points,
+        default=10.0,
+    ),
+    Option(
+        "too-small",
+        "Whether a gate that is too small to tell (see --bt-detect) passes or fails (default: pass).",
+        "pass|fail",
+        _one_of("pass", "fail"),
+        default="pass",
+    ),
+    Option(
+        "baseline-ref",
+        "Compare with the baseline files as they are at this commit, branch or tag of git, so that a change cannot "
+        "lower its own bar (default: the files in the working tree).",
+        "GITREF",
+    ),
+    Option(
         "select",
         "Which program a strategy returns: its last, or the best of its prefixes by dev score (default: last).",
         "last|best",
@@ -149,7 +205,9 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("bettertogether", "language-model programs: optimise, evaluate, gate")
     for each in OPTIONS:
         kwargs: dict[str, Any] = {"action": "append"} if each.many else {}
-        group.addoption(f"--bt-{each.name}", type=each.parse, metavar=each.metavar, help=each.help, **kwargs)
+        group.addoption(
+            f"--bt-{each.name}", dest=each.ini, type=each.parse, metavar=each.metavar, help=each.help, **kwargs
+        )
         twin = f"As --bt-{each.name}{', one per line' if each.many else ''}. {each.help}"
         if each.many:
             parser.addini(each.ini, twin, type="linelist", default=[])
@@ -168,15 +226,36 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--bt-update-baselines",
+        action="store_const",
+        const="all",
+        help="Record the scores of the cells that run as their baselines, and print old -> new (default: compare with "
+        "the recorded ones).",
+    )
+    # An option of its own: one with an optional value would swallow the path that follows it.
+    group.addoption(
+        "--bt-update-baselines=new",
+        action="store_const",
+        dest="bt_update_baselines",
+        const="new",
+        help="Record only the cells that have no baseline yet; the others are compared.",
+    )
+    group.addoption(
+        "--bt-prune-baselines",
         action="store_true",
-        help="Record the scores of the cells that run as their baselines (default: compare with the recorded ones).",
+        help="Remove baselines that no collected suite has a cell for (default: name them).",
+    )
+    group.addoption(
+        "--bt-allow-ci-update",
+        action="store_true",
+        help="Let --bt-update-baselines and --bt-prune-baselines work in CI, where they are refused (default: off).",
     )
 
 
 def asked(config: pytest.Config) -> bool:
     """Whether the user gave any option of ours, on the command line or in the ini file."""
-    flags = ("offline", "fresh", "update-baselines")
-    if any(config.getoption(f"--bt-{name}") for name in (*(each.name for each in OPTIONS), *flags)):
+    flags = ("bt_offline", "bt_fresh", "bt_update_baselines", "bt_prune_baselines", "bt_allow_ci_update")
+    # Not by truth: 0 is a value.
+    if any(config.getoption(name) not in (None, False) for name in (*(each.ini for each in OPTIONS), *flags)):
         return True
     try:
         return any(config.getini(name) for name in (*(each.ini for each in OPTIONS), "bt_offline"))

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,11 +25,10 @@ from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
     from ..cells import Cells
-    from ..gate.verdict import Baseline, Mode
+    from ..gate.baselines import Source
+    from ..gate.scope import Scope
+    from ..gate.verdict import Baseline, Mode, Terms
     from ..models import Model
-
-ALPHA = 0.05
-"""The chance of a false alarm in a whole session, shared among its gated cells."""
 
 
 @dataclass
@@ -37,14 +37,14 @@ class Session:
 
     settings: Settings
     config: pytest.Config
-    gated: set[str] = field(default_factory=set)
-    """Ids of all gated cells collected, before `-k` and its like take some away."""
     records: list[CellRecord] = field(default_factory=list)
     """Each cell that has run; under xdist on the controller only."""
     written: list[str] = field(default_factory=list)
     """What was written into baselines and reports, line by line."""
     running: Attempt | None = None
     """The attempt that has begun a cell and has no report yet; one left when the session ends was interrupted."""
+    obsolete: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    """Baselines that belong to no suite any more, by file."""
     _tasks: dict[Path, Task] = field(default_factory=dict)
 
     @cached_property
@@ -55,6 +55,20 @@ class Session:
 
         settings = self.settings
         return Cells(Journal(settings.journal, settings.fresh), settings.limit, settings.select, settings.offline)
+
+    @cached_property
+    def scope(self) -> "Scope":
+        """What was collected."""
+        from ..gate.scope import Scope
+
+        return Scope(tuple(model.name for model in self.settings.models))
+
+    @cached_property
+    def source(self) -> "Source":
+        """Where baselines are read."""
+        from ..gate.baselines import Source
+
+        return Source(self.settings.baseline_ref)
 
     def close(self) -> None:
         """Let go of what `cells` holds."""
@@ -70,16 +84,37 @@ class Session:
             )
         return suite
 
-    def check_baselines(self) -> None:
-        """Raise UsageError if a collected suite's baseline file cannot be read; before any test runs."""
-        from ..gate.baselines import read
+    def collect(self, suite: Suite) -> None:
+        """Take in a suite whose test was collected."""
+        self.scope.suites.append(suite)
 
-        for file in self._tasks:
-            if file.exists():
-                try:
-                    read(file)
-                except BetterTogetherError as error:
-                    raise pytest.UsageError(str(error)) from None
+    def check_baselines(self, files: Iterable[Path]) -> None:
+        """When all is collected, from these `files`: see what is obsolete.
+
+        Raises UsageError if a baseline file cannot be read, or git not be asked; before any test runs.
+        """
+        from ..gate.git import check
+
+        self.scope.files.update(files)
+        names = {suite.baselines: suite.name for suite in self.scope.suites}
+        try:
+            if self.settings.baseline_ref:
+                check(self.config.rootpath, self.settings.baseline_ref)
+            for file, name in names.items():
+                self.source.read(file, name)
+            self.obsolete = self.scope.obsolete(self.source.read)
+            self.terms  # noqa: B018 - reads the files beside them too
+        except BetterTogetherError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @cached_property
+    def terms(self) -> "Terms":
+        """On what terms cells are compared, once all is collected."""
+        from ..gate.verdict import Terms
+
+        settings = self.settings
+        share = settings.alpha / max(1, len(self.scope.gated(self.source.read)))
+        return Terms(share, settings.margin, settings.detect, settings.too_small_fails)
 
     def begin(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> Attempt:
         """The item's attempt, made by whichever of its fixtures comes first."""
@@ -90,22 +125,20 @@ class Session:
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
         from ..gate.verdict import Baseline, find
 
+        settings, gated, cell = self.settings, strategy in suite.gate, f"{model.name}-{strategy.id}"
         mode: Mode = "gated"
-        if self.settings.update_baselines:
+        if settings.update_baselines == "all" or (
+            settings.update_baselines == "new" and cell not in self.source.read(suite.baselines, suite.name)
+        ):
             mode = "recording"
-        elif not self.settings.gate or strategy not in suite.gate:
+        elif not (settings.gate and gated):
             mode = "not gated"
         root = node.config.rootpath
         shown = suite.baselines.relative_to(root) if suite.baselines.is_relative_to(root) else suite.baselines
-        baseline = Baseline(
-            cell=f"{model.name}-{strategy.id}",
-            file=suite.baselines,
-            mode=mode,
-            alpha=ALPHA / max(1, len(self.gated)),
-            accept=_accept(node),
-            shown=str(shown),
-        )
-        return find(baseline, self.cells.identity(suite)) if mode == "gated" else baseline
+        baseline = Baseline(cell, suite.baselines, mode, self.terms, _accept(node), str(shown), gated)
+        if mode != "gated":
+            return baseline
+        return find(baseline, self.cells.identity(suite), self.source, suite.name)
 
     def add(self, record: dict[str, Any]) -> None:
         """Take in the record of a cell that has run."""

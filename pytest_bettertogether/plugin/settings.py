@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,9 @@ import pytest
 from ..models import BUILT_IN, Model, find
 from ..strategy import Strategy
 from .options import OPTIONS, Option
+
+CI = ("CI", "BUILD_NUMBER")
+"""Set in the environment by CI services, as pytest itself asks."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,16 @@ class Settings:
     seeds: tuple[int, ...]
     limit: int | None
     gate: bool
-    update_baselines: bool
+    alpha: float
+    """Of the whole session."""
+    margin: float
+    """The drop that has to be exceeded, within 0...1."""
+    detect: float
+    """The drop that a gate should find, within 0...1."""
+    too_small_fails: bool
+    update_baselines: Literal["all", "new"] | None
+    prune_baselines: bool
+    baseline_ref: str | None
     select: Literal["last", "best"]
     journal: Path
     fresh: bool
@@ -36,18 +48,21 @@ class Settings:
 def read_settings(config: pytest.Config) -> Settings:
     """The options as values. Raises pytest.UsageError, in one line, for those that cannot be served."""
     value = {each.name: _value(config, each) for each in OPTIONS}
-    update = config.getoption("--bt-update-baselines")
-    if update and value["limit"]:
-        raise pytest.UsageError("--bt-update-baselines records whole splits: leave out --bt-limit")
-    if update and value["select"] == "best":
-        raise pytest.UsageError("--bt-update-baselines records what strategies end with: leave out --bt-select=best")
+    update = config.getoption("bt_update_baselines")
+    _check_writing(config, update, value)
     return Settings(
         models=_models(config, value["model"], value["set"] or ()),
         strategies=tuple(Strategy.parse(text) for text in dict.fromkeys(value["strategy"] or ())),
         seeds=tuple(value["seeds"]),
         limit=value["limit"],
         gate=value["gate"] == "on" and not value["limit"] and value["select"] == "last",
+        alpha=value["alpha"],
+        margin=value["min-effect"] / 100,
+        detect=value["detect"] / 100,
+        too_small_fails=value["too-small"] == "fail",
         update_baselines=update,
+        prune_baselines=config.getoption("bt_prune_baselines"),
+        baseline_ref=value["baseline-ref"],
         select=value["select"],
         journal=_journal(config, value["journal"]),
         fresh=config.getoption("--bt-fresh"),
@@ -56,9 +71,28 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
+def _check_writing(config: pytest.Config, update: str | None, value: Mapping[str, Any]) -> None:
+    """Raise UsageError where baseline files would be written that must not be."""
+    prune = config.getoption("bt_prune_baselines")
+    if not update and not prune:
+        return
+    option = "--bt-update-baselines" if update else "--bt-prune-baselines"
+    if update and value["limit"]:
+        raise pytest.UsageError("--bt-update-baselines records whole splits: leave out --bt-limit")
+    if update and value["select"] == "best":
+        raise pytest.UsageError("--bt-update-baselines records what strategies end with: leave out --bt-select=best")
+    if value["baseline-ref"]:
+        raise pytest.UsageError(f"{option} writes the files in the working tree: leave out --bt-baseline-ref")
+    if any(os.environ.get(name) for name in CI) and not config.getoption("bt_allow_ci_update"):
+        raise pytest.UsageError(
+            f"{option} is refused in CI ({' or '.join(CI)} is set): a run that records its own bar gates nothing. "
+            "Record on your machine and commit the file, or add --bt-allow-ci-update"
+        )
+
+
 def _value(config: pytest.Config, option: Option) -> Any:
     """The command line wins over the ini file, the ini file over the default."""
-    given = config.getoption(f"--bt-{option.name}")
+    given = config.getoption(option.ini)
     if given is not None:
         return given
     written = config.getini(option.ini)
@@ -79,9 +113,10 @@ def _offline(config: pytest.Config) -> bool:
 
 def _origin(config: pytest.Config, name: str, written: bool = False) -> str:
     """Where an option's value comes from, for a message about it: the command line, or the configuration file."""
-    if config.getoption(f"--bt-{name}") or not (written or config.getini(f"bt_{name}")):
+    ini = f"bt_{name.replace('-', '_')}"
+    if config.getoption(ini) or not (written or config.getini(ini)):
         return f"--bt-{name}"
-    return f"bt_{name}" + (f" in {config.inipath}" if config.inipath else "")
+    return ini + (f" in {config.inipath}" if config.inipath else "")
 
 
 def _models(config: pytest.Config, names: Sequence[str], assignments: Sequence[str]) -> tuple[Model, ...]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..gate.statistics import wilson
+from ..gate.statistics import mean_interval
 from ..results import CellRecord, CellResult, StepRecord, Usage
 from ..strategy import PAPER, Strategy
 
-_GRAVITY = ("invalid", "failed", "stopped", "refused", "passed", "not_gated", "skipped")
+_GRAVITY = ("invalid", "worse", "failed", "stopped", "refused", "too_small", "passed", "not_gated", "skipped")
 """Where two tests ran the same cell, the report shows the graver end."""
 
 
@@ -37,8 +37,8 @@ def scored(records: Iterable[CellRecord]) -> list[CellResult]:
 
 
 def interval(result: CellResult) -> tuple[float, float]:
-    """95 % interval of a cell's score over test examples, within 0...1."""
-    return wilson(result.score, result.n)
+    """95 % interval of a cell's score over test examples and seeds, within 0...1."""
+    return mean_interval(result.outcomes, result.clusters or None)
 
 
 def computed(results: Sequence[CellResult]) -> tuple[Usage, list[StepRecord]]:

@@ -76,7 +76,7 @@ def _cell(record: CellRecord | None, best: float, marks: Marks) -> str:
     result = record.result if record else None
     if record is None or (result is None and record.status not in ("invalid", "failed")):
         return f"{marks.not_run}  "
-    sign = {"failed": marks.failed, "invalid": marks.invalid}.get(record.status, "")
+    sign = {"worse": marks.failed, "failed": marks.failed, "invalid": marks.invalid}.get(record.status, "")
     if result is None or record.status == "invalid":
         return f"{sign}  "
     if result.refused:
@@ -94,10 +94,10 @@ def _legend(records: Sequence[CellRecord], marks: Marks) -> Iterator[str]:
     seeds = sorted({len(result.seeds) for result in results})
     yield (
         f"score in %, mean of {_several(seeds, 'seed')}, {marks.plus_minus} half the 95 % interval "
-        f"for n = {_span(examples)}"
+        f"over {_span(examples)} examples{' and the seeds' if seeds[-1] > 1 else ''}"
     )
     yield (
-        f"{marks.best} best of its column   {marks.failed} failed   {marks.invalid} invalid   "
+        f"{marks.best} best of its column   {marks.failed} worse or failed   {marks.invalid} invalid   "
         f"{marks.refused} refused   {marks.not_run} not run"
     )
 
@@ -112,12 +112,13 @@ def _seeds(result: CellResult) -> str:
 
 
 def _sight(records: Sequence[CellRecord]) -> Iterator[str]:
-    """One line: what the gates of this run were able to see."""
+    """What the gates of this run were able to see, and which were too small to tell."""
     gates = [(each, each.gate) for each in records if each.gate and each.gate.p_value is not None]
     if gates:
         seen = ", ".join(
             f"{each.task}[{each.model}-{each.strategy}] "
             + ("none" if gate.detectable is None else f"{100 * gate.detectable:.0f} points")
+            + " (too small to tell)" * (each.status == "too_small")
             for each, gate in gates
         )
         yield f"smallest drop that the gate finds with 80 % probability: {seen}"

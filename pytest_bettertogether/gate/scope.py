@@ -1,0 +1,72 @@
+"""The collected scope: which baselines the collected suites can gate, and which no longer belong to anything."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..suite import Suite
+from .baselines import Recorded
+
+
+@dataclass
+class Scope:
+    """What was collected, before `-k` and its like took some away."""
+
+    models: tuple[str, ...]
+    suites: list[Suite] = field(default_factory=list)
+    files: set[Path] = field(default_factory=set)
+    """Test files that were collected."""
+
+    @property
+    def baselines(self) -> list[Path]:
+        """The baseline files of the collected suites."""
+        return sorted({suite.baselines for suite in self.suites})
+
+    def gated(self, read: Callable[[Path], Mapping[str, Recorded]]) -> frozenset[tuple[Path, str]]:
+        """All cells that share the session's error budget, as (baseline file, cell).
+
+        Besides the gated cells of collected suites, those which the baseline files beside them
+        know to be gated: so a cell's share, and its verdict, is the same when its file alone is run.
+        """
+        mine = {
+            (suite.baselines, f"{model}-{strategy.id}")
+            for suite in self.suites
+            for model in self.models
+            for strategy in suite.gate
+        }
+        others = {path for file in self.baselines for path in file.parent.glob("*.json")} - set(self.baselines)
+        return frozenset(mine) | {
+            (path, name)
+            for path in others
+            for name, recorded in read(path).items()
+            if recorded.gated and _of(name, self.models)
+        }
+
+    def obsolete(self, read: Callable[[Path], Mapping[str, Recorded]]) -> dict[Path, tuple[str, ...]]:
+        """Recorded cells that no suite has, by file; what was not collected is never among them.
+
+        A file without a suite counts only where every test file beside its folder was collected.
+        """
+        found: dict[Path, tuple[str, ...]] = {}
+        for file in self.baselines:
+            known = {
+                f"{model}-{strategy.id}"
+                for suite in self.suites
+                if suite.baselines == file
+                for model in self.models
+                for strategy in (*suite.own, *suite.strategies)
+            }
+            found[file] = tuple(name for name in read(file) if _of(name, self.models) and name not in known)
+        for folder in {file.parent for file in self.baselines}:
+            if self._whole(folder.parent):
+                for file in sorted(set(folder.glob("*.json")) - set(self.baselines)):
+                    found[file] = tuple(read(file))
+        return {file: cells for file, cells in found.items() if cells}
+
+    def _whole(self, folder: Path) -> bool:
+        there: Iterable[Path] = (*folder.glob("test_*.py"), *folder.glob("*_test.py"))
+        return all(path in self.files for path in there)
+
+
+def _of(cell: str, models: Collection[str]) -> bool:
+    return cell.rpartition("-")[0] in models

@@ -1,0 +1,44 @@
+"""How a cell's status shows in pytest: a letter and a word on the terminal, properties in JUnit XML."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ..results import CellRecord, Status
+from .attempt import Attempt
+
+SHOWN: dict[Status, tuple[str, str]] = {
+    "too_small": ("t", "TOO SMALL TO TELL"),
+    "not_gated": ("n", "NOT GATED"),
+    "worse": ("W", "WORSE"),
+    "invalid": ("I", "INVALID"),
+    "refused": ("r", "REFUSED"),
+}
+"""Those that are more than pytest's own passed, failed and skipped."""
+
+
+def teststatus(report: pytest.TestReport, status: Status) -> tuple[str, str, str] | None:
+    """(category, letter, word), or None for pytest's own; the category stays pytest's, so that it counts as ever."""
+    if status not in SHOWN or report.when != "call":  # an error in set-up stays an error
+        return None
+    letter, word = SHOWN[status]
+    return report.outcome, letter, f"PASSED, {word}" if report.passed else word
+
+
+def properties(record: CellRecord) -> Iterator[tuple[str, object]]:
+    """What JUnit XML says of a cell besides its outcome."""
+    yield "bettertogether.status", record.status
+    if record.result and not record.result.refused:
+        yield "bettertogether.score", round(record.result.score, 6)
+    gate = record.gate
+    if gate and gate.p_value is not None:
+        yield "bettertogether.baseline", round(gate.baseline or 0.0, 6)
+        yield "bettertogether.p_value", gate.p_value
+
+
+def sections(attempt: Attempt, record: CellRecord) -> Iterator[tuple[str, str]]:
+    """What a report shows below the traceback of a gate that failed: all that pytest would cut from its assertion."""
+    if record.gate and attempt.baseline and attempt.result and record.status in ("worse", "too_small"):
+        from ..gate.words import details
+
+        yield "better together", "\n".join(details(attempt.result, attempt.baseline))

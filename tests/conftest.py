@@ -1,0 +1,20 @@
+"""For all tests: what differs between a laptop and CI is taken away, for the plugin behaves differently there."""
+
+import pytest
+from parrot import CONFTEST, SUITE
+
+
+@pytest.fixture(autouse=True, scope="session")
+def not_in_ci():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CI", "BUILD_NUMBER"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture
+def suite(pytester):
+    """A folder with one suite and the scripted engine."""
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_parity=SUITE)
+    return pytester
