@@ -91,10 +91,15 @@ class Recipe:
     threshold: float = 1.0
     """The metric value from which a trace passes (the paper's λ)."""
     threads: int = 1
-    """CPU threads of the engine: part of the recipe, because sums round differently with another number."""
+    """CPU threads of the engine. These three are part of the recipe because sums round differently with others."""
+    rows: int = 64
+    """Prompts of one batch, at most."""
+    dtype: str = "auto"
+    """What the engine computes with: float32, bfloat16 or float16; auto: bfloat16 on a GPU and float32 on a CPU."""
 
     def __post_init__(self) -> None:
-        _check(self, threshold=0 < self.threshold <= 1, threads=self.threads >= 1)
+        dtype = self.dtype in ("auto", "float32", "bfloat16", "float16")
+        _check(self, threshold=0 < self.threshold <= 1, threads=self.threads >= 1, rows=self.rows >= 1, dtype=dtype)
 
     def override(self, values: Mapping[str, Any]) -> "Recipe":
         """This recipe with some values replaced, named by dotted path: `{"lora.rank": 8}`.
@@ -131,6 +136,10 @@ class Recipe:
             else:
                 flat.update({f"{each.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)})
         return flat
+
+
+ENGINE = ("threads", "rows", "dtype")
+"""The values that an engine is started with: a model's, not a task's."""
 
 
 def _check(recipe: object, **sound: bool) -> None:

@@ -131,6 +131,11 @@ def test_found_inside_a_cell_that_cell_is_invalid_and_others_go_on(suite, old, n
         ),
         ("metric=exact", 'recipe={"lora.rank": 0}, metric=exact', "*Task(recipe=*: LoraTuning.rank=0 is out of range"),
         (
+            "metric=exact",
+            'recipe={"threads": 2}, metric=exact',
+            "*threads cannot be a task's, since one engine serves all: use --bt-set",
+        ),
+        (
             "(TASK)\n",
             '(TASK, strategies=["p"], gate=["w"])\n',
             "*names w, which is not among the strategies p: it would*",

@@ -27,7 +27,6 @@ from .adapters import Adapters, quiet
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
 
-BATCH_ROWS = 64
 BATCH_TOKENS = 32_768
 """Prompt and new tokens of one batch at most: bounds the memory of keys, values and logits."""
 
@@ -36,10 +35,11 @@ class HuggingFace:
     """Generates with, and fine-tunes, one causal language model."""
 
     def __init__(self, model: "Model", adapters: Path, offline: bool = False) -> None:
-        self.threads = model.recipe.threads
+        self.threads, self.rows = model.recipe.threads, model.recipe.rows
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # AVX2 has no bfloat16 arithmetic (4x slower than float32, measured), and float32 is what CPUs reproduce.
-        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        chosen = "bfloat16" if self.device.type == "cuda" else "float32"
+        dtype = getattr(torch, chosen if model.recipe.dtype == "auto" else model.recipe.dtype)
         try:
             with quiet():
                 where: dict[str, Any] = {"revision": model.revision, "local_files_only": offline}
@@ -65,13 +65,14 @@ class HuggingFace:
         self.special = re.compile("|".join(map(re.escape, special))) if special else None
 
     def describe(self) -> dict[str, str]:
-        """Weights, device, dtype, threads and versions: what a recorded number depends on."""
+        """Weights, device, dtype, threads, batch rows and versions: what a recorded number depends on."""
         return {
             **self.identity,
             "backend": "hf",
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
             "dtype": str(self.base.dtype).removeprefix("torch."),
             "threads": str(self.threads),
+            "rows": str(self.rows),
             "torch": str(torch.__version__),  # a subclass of str, which not everybody can serialise
             "transformers": transformers.__version__,
             "peft": version("peft"),
@@ -94,7 +95,7 @@ class HuggingFace:
             )
         completions: dict[int, Completion] = {}
         with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
-            for batch in _batches(encoded, sampling.max_tokens):
+            for batch in _batches(encoded, sampling.max_tokens, self.rows):
                 rows = [(encoded[i], prompts[i].noise) for i in batch]
                 with _memory(f"a batch of {len(rows)} prompts of up to {len(rows[0][0])} tokens"):
                     news = self._complete(model, rows, sampling)
@@ -198,12 +199,12 @@ class HuggingFace:
         return new
 
 
-def _batches(encoded: Sequence[Sequence[int]], max_tokens: int) -> Iterator[list[int]]:
+def _batches(encoded: Sequence[Sequence[int]], max_tokens: int, rows: int) -> Iterator[list[int]]:
     """Row numbers in batches of similar length, longest first, so that the largest batch fails first if any does."""
     batch: list[int] = []
     for i in sorted(range(len(encoded)), key=lambda i: (-len(encoded[i]), i)):
         width = len(encoded[batch[0]]) if batch else len(encoded[i])
-        if batch and (len(batch) == BATCH_ROWS or (len(batch) + 1) * (width + max_tokens) > BATCH_TOKENS):
+        if batch and (len(batch) == rows or (len(batch) + 1) * (width + max_tokens) > BATCH_TOKENS):
             yield batch
             batch = []
         batch.append(i)

@@ -3,7 +3,7 @@
 import pytest
 
 from ..data import Task
-from ..recipe import Recipe
+from ..recipe import ENGINE, Recipe
 from ..strategy import PAPER, Strategy
 from ..suite import Suite, baseline_file
 
@@ -24,6 +24,9 @@ def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None
     task = mark.args[0]
     try:
         Recipe().override(task.recipe)
+        engine = [key for key in task.recipe if key in ENGINE]
+        if engine:
+            raise ValueError(f"{', '.join(engine)} cannot be a task's, since one engine serves all: use --bt-set")
     except ValueError as error:
         raise pytest.Collector.CollectError(f"{node.nodeid}: Task(recipe={dict(task.recipe)}): {error}") from None
     name = task.name or node.path.stem.removeprefix("test_")
