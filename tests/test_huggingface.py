@@ -174,10 +174,17 @@ def test_an_adapter_on_disk_is_safetensors_and_json_and_names_no_path(engine, ad
 
 def test_the_engine_names_all_that_its_numbers_depend_on(engine):
     described = engine.describe()
-    names = {"model", "revision", "weights", "backend", "device", "dtype", "threads", "torch", "transformers", "peft"}
-    assert set(described) == names
+    names = "model revision weights backend device dtype threads rows torch transformers peft"
+    assert set(described) == set(names.split())
     assert all(type(value) is str for value in described.values())
     assert len(described["weights"]) == 16
+
+
+def test_it_computes_in_the_type_and_batches_that_the_recipe_asks_for(tmp_path):
+    model = replace(TINY, recipe=TINY.recipe.override({"dtype": "bfloat16", "rows": 3}))
+    engine = load(model, tmp_path)
+    assert (engine.describe()["dtype"], engine.describe()["rows"]) == ("bfloat16", "3")
+    assert len(engine.generate(PROMPTS[:7], GREEDY)) == 7
 
 
 def test_a_folder_that_is_no_model_is_one_clear_error(tmp_path):
