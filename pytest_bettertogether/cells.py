@@ -13,6 +13,7 @@ from .metrics import metric_name
 from .models import Model, load
 from .optimize.bettertogether import Select, StepPath, run_seed
 from .optimize.outcome import Outcome
+from .program import Program
 from .progress import Progress
 from .prompt import PROMPT_FORMAT, render
 from .results import CellResult, Paid
@@ -45,16 +46,12 @@ class Cells:
         return self._splits[suite.baselines]
 
     def identity(self, suite: Suite) -> dict[str, Any]:
-        """What must be equal for two results to be compared: test split, metric, prompts as written, their format."""
-        program = suite.task.program()
+        """What must be equal for two results to be compared: test split, metric, prompt format.
+
+        Not the program: a prompt that was changed is what the comparison is for.
+        """
         return {
             "metric": metric_name(suite.task.metric),
-            "program": digest(
-                {
-                    predictor: [message.content for message in render(each.signature, (), {})]
-                    for predictor, each in program.predictors().items()
-                }
-            )[:16],
             "prompt_format": PROMPT_FORMAT,
             "test": fingerprint(self.splits(suite).test),
         }
@@ -92,6 +89,7 @@ class Cells:
             results.append(run_seed(experiment, strategy, remember, self.select))
         provenance = {
             "identity": self.identity(suite),
+            "prompts": _prompts(suite.task.program()),
             "engine": backend.describe(),
             "recipe": recipe.flat(),
             "select": self.select,
@@ -123,3 +121,10 @@ class Cells:
             self._engine = None  # let go of the old weights before loading the new ones
             self._engine = (model, Journaled(load(model, self.journal.adapters, self.offline), self.journal))
         return self._engine[1]
+
+
+def _prompts(program: Program) -> str:
+    """Digest of the prompts as the user wrote them."""
+    predictors = program.predictors().items()
+    written = {name: [message.content for message in render(each.signature, (), {})] for name, each in predictors}
+    return digest(written)[:16]

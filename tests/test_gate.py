@@ -166,6 +166,14 @@ def test_a_verdict_is_the_same_whichever_other_cells_ran(recorded):
         assert result.ret == 0
 
 
+def test_a_changed_prompt_is_compared_and_named(recorded):
+    changed = ONE.replace('"number -> parity"', '"number -> parity", "Be right."')
+    recorded.makepyfile(test_parity=changed)
+    run(recorded).assert_outcomes(passed=2)
+    recorded.makeconftest(WORSE)
+    run(recorded).stdout.fnmatch_lines(["changed since: *prompts * -> *"])
+
+
 def test_clusters_of_a_task_reach_the_gate(suite):
     rows = '"parity": ("even", "odd")[n % 2]}'
     clustered = ONE.replace(rows, rows[:-1] + ', "page": (n - 81) // 20}').replace(

@@ -18,7 +18,7 @@ SCHEMA = 1
 class Recorded:
     """One cell as recorded: scores per seed and test example, or why it was refused.
 
-    `identity` names what a comparison is only fair on: test split, metric, program and prompt format.
+    `identity` names what a comparison is only fair on: test split, metric and prompt format.
     """
 
     seeds: Mapping[int, tuple[float, ...]]

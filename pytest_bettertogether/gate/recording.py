@@ -47,7 +47,7 @@ def _change(result: CellResult, before: Recorded | None, path: Path, alpha: floa
         return f"recorded, {new}"
     old = "refused" if before.refused else f"{before.score:.1%}"
     if before.identity != result.provenance["identity"]:
-        return f"{old} -> {new}, on another test split, metric or prompt"
+        return f"{old} -> {new}, on another test split, metric or prompt format"
     baseline = Baseline(result.id, path, "gated", Terms(alpha), "", path.name, recorded=before)
     comparison, verdict = baseline.compare(result), baseline.verdict(result)
     mark = {"worse": ", SIGNIFICANTLY WORSE", "refused": ", THE SCORE IS LOST"}.get(verdict, "")

@@ -45,7 +45,7 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     """The recorded result that this cell must hold: `assert better_together() >= bt_baseline`.
 
     Fails, before anything is trained, where none is recorded or the recorded one no longer
-    fits the test split, the metric or the prompts.
+    fits the test split or the metric.
     """
     from ..errors import BaselineError
     from .faults import raise_for_user
