@@ -257,7 +257,7 @@ def test_recording_marks_a_drop_that_is_significant(tmp_path):
     now = [result(BAD), result(GOOD, strategy="p"), result(refused="none", strategy="w"), result(GOOD, strategy="ww")]
     lines = record_baselines([cell_record(path, each) for each in now], tmp_path, 0.05)
     assert lines == [
-        "iris.json: tiny-pwp 90.0% -> 50.0%, p = 2.8e-06 for worse, SIGNIFICANTLY WORSE",
+        "iris.json: tiny-pwp 90.0% -> 50.0%, p = 2.2e-06 for worse, SIGNIFICANTLY WORSE",
         "iris.json: tiny-p 90.0% -> 90.0%, p = 1 for worse",
         "iris.json: tiny-w 90.0% -> refused, THE SCORE IS LOST",
         "iris.json: tiny-ww recorded, 90.0%",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pytest_bettertogether.gate.statistics import compare, mean_interval, sign_flip, wilson
-from pytest_bettertogether.gate.unconditional import p_value, power, smallest_detectable_drop
+from pytest_bettertogether.gate.unconditional import UNLIKELY, p_value, power, smallest_detectable_drop
 
 
 @given(st.lists(st.integers(-4, 4).map(lambda n: n / 4), min_size=1, max_size=9))
@@ -72,9 +72,10 @@ def test_the_unconditional_p_is_the_largest_probability_of_a_z_as_large(n, data)
         return (b - c) / (b + c) ** 0.5 if b + c else 0.0
 
     as_bad = [(b, c) for b in range(n + 1) for c in range(n + 1 - b) if z(b, c) >= z(broken, fixed) - 1e-9]
+    plausible = binomtest(broken + fixed, n).proportion_ci(1 - UNLIKELY, method="exact")
     largest = max(
         sum(comb(n, b) * comb(n - b, c) * (rate / 2) ** (b + c) * (1 - rate) ** (n - b - c) for b, c in as_bad)
-        for rate in (i / 500 for i in range(501))
+        for rate in np.linspace(plausible.low, plausible.high, 501)
     )
     assert p_value(broken, fixed, n) == pytest.approx(largest, abs=2e-4)
 
@@ -92,14 +93,16 @@ def test_false_alarms_are_at_most_what_was_allowed_whatever_changes(n, alpha):
         (50, 0.05 / 24, 0.003, 0.010, 0.063),
         (100, 0.05, 0.112, 0.294, 0.743),
         (100, 0.05 / 24, 0.005, 0.029, 0.231),
+        (200, 0.05, 0.149, 0.467, 0.946),
         (200, 0.05 / 24, 0.011, 0.092, 0.637),
         (500, 0.05, 0.253, 0.804, 1.0),
         (500, 0.05 / 24, 0.029, 0.353, 0.989),
     ],
 )
-def test_its_power_is_what_was_worked_out_independently(n, alpha, two, five, ten):
-    found = [power(n, alpha, drop, 0.2) for drop in (0.02, 0.05, 0.10)]
-    assert found == pytest.approx([two, five, ten], abs=0.0016)
+def test_its_power_is_at_least_what_was_worked_out_independently_for_all_rates(n, alpha, two, five, ten):
+    for drop, published in ((0.02, two), (0.05, five), (0.10, ten)):
+        # A little more where rates that cannot be are what held the plain test back.
+        assert published - 0.001 <= power(n, alpha, drop, 0.2) <= published + 0.035
 
 
 def test_the_smallest_detectable_drop_is_found_with_the_probability_asked_for():
@@ -136,7 +139,7 @@ OUTCOMES = st.integers(1, 12).flatmap(
 def test_no_interval_is_empty_and_each_holds_what_was_seen(outcomes):
     low, high = mean_interval(outcomes)
     assert 0.0 <= low < high <= 1.0
-    assert low <= fmean(fmean(seed) for seed in outcomes) <= high
+    assert low - 1e-9 <= fmean(fmean(seed) for seed in outcomes) <= high + 1e-9
     below, above = compare(outcomes, outcomes).interval
     assert -1.0 <= below < 0.0 < above <= 1.0
 
@@ -172,7 +175,7 @@ def test_clusters_count_as_one_each():
     # 30 examples broke, but all in one document of ten: that may happen to any document.
     before, now = [[1.0] * 300], [[0.0] * 30 + [1.0] * 270]
     documents = [i // 30 for i in range(300)]
-    assert compare(now, before).p_value < 1e-6
+    assert compare(now, before).p_value < 2e-6
     assert compare(now, before, documents).p_value == 0.5
     assert compare(now, before, range(300)).p_value == pytest.approx(2**-30)
     assert mean_interval(now, documents)[0] < mean_interval(now, range(300))[0]
