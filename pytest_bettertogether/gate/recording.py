@@ -30,6 +30,8 @@ def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, on
             f"{_shown(path, root)}: {result.id} {_change(result, before.get(result.id), path, alpha)}"
             for result, _ in results
         ]
+    if any(each.result and len(each.result.seeds) == 1 for each in kept) and lines:
+        lines.append("recorded with one seed, which does not tell how seeds scatter: others may alarm falsely")
     return lines
 
 
