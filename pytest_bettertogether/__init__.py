@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time each name is looked up at its first use: every pytest run loads this package
     from .data import Example, Splits, Task
-    from .metrics import exact_match
+    from .metrics import exact_match, f1, integer_match, number_match
     from .program import ChainOfThought, Field, Predict, Prediction, Program, Signature
     from .prompt import Unparsable
 
@@ -24,13 +24,16 @@ __all__ = [
     "Task",
     "Unparsable",
     "exact_match",
+    "f1",
+    "integer_match",
+    "number_match",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Example", "Splits", "Task"), "data"),
     **dict.fromkeys(("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Signature"), "program"),
     "Unparsable": "prompt",
-    "exact_match": "metrics",
+    **dict.fromkeys(("exact_match", "f1", "integer_match", "number_match"), "metrics"),
 }
 
 
