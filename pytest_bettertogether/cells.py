@@ -8,7 +8,8 @@ from typing import Any
 
 from .data import Splits, clusters, digest, fingerprint
 from .evaluate import Experiment
-from .journal import Journal, Journaled
+from .journal import Journal
+from .journaled import Journaled
 from .metrics import metric_name
 from .models import Model, load
 from .optimize.bettertogether import Select, StepPath, run_seed

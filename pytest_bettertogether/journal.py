@@ -1,25 +1,28 @@
 """The journal: what has been paid for, completions and adapters, kept so that it can be replayed.
 
 Nothing else is stored: searches, metrics and verdicts are computed again from these two,
-so that a changed metric or parser never meets an old verdict. A batch is replayed whole or
-computed whole.
+so that a changed metric or parser never meets an old verdict.
+
+    DIR/journal.sqlite      completions, and which adapter a training ended with
+    DIR/adapters/<digest>/  safetensors + JSON
+    DIR/training/           trainings under way: their checkpoints and locks
+
+It belongs on a disk of this machine: SQLite's write-ahead log and file locks need one, and network file
+systems are not supported.
 """
 
+import errno
 import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .backends import Backend, Completion, Prompt, Training, TrainingRow, adapter_digest
 from .errors import JournalError
-from .program import Adapter
-from .recipe import LoraTuning, Sampling
-from .results import Usage
 
 SCHEMA = 1
 PATIENCE = 60.0
@@ -27,14 +30,22 @@ PATIENCE = 60.0
 
 
 class Journal:
-    """A folder with a data base of completions and a folder of adapters; several processes may share it."""
+    """A folder with a data base and a folder of adapters; several processes may share it.
+
+    `damaged` counts, by kind, the entries that were found not to be what was once written. Every method
+    raises JournalError where the folder or its data base cannot be used.
+    """
 
     def __init__(self, folder: Path, fresh: bool = False) -> None:
         self.folder, self.fresh = folder, fresh
-        self.adapters = folder / "adapters"
+        self.adapters, self.training = folder / "adapters", folder / "training"
+        self.damaged: Counter[str] = Counter()
         try:
-            self.adapters.mkdir(parents=True, exist_ok=True)
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+            for each in (self.adapters, self.training):
+                each.mkdir(parents=True, exist_ok=True)
+            ignore = folder / ".gitignore"
+            if not ignore.exists():  # else a full disk would empty it
+                ignore.write_text("*\n", encoding="utf-8")
             self._connection = sqlite3.connect(folder / "journal.sqlite", timeout=PATIENCE, isolation_level=None)
             try:
                 self._set_up()
@@ -42,9 +53,7 @@ class Journal:
                 self._connection.close()
                 raise
         except (OSError, sqlite3.Error) as error:
-            raise JournalError(
-                f"journal {folder} cannot be used: {error}: delete it, or name another with --bt-journal"
-            ) from error
+            raise self.unusable(error) from error
 
     def _set_up(self) -> None:
         """Make the table, or check that it is ours; several processes may be at it at once."""
@@ -58,6 +67,8 @@ class Journal:
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
+        # With a write-ahead log a killed process loses nothing this way, and a power cut the last entries at most.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("BEGIN IMMEDIATE")
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
@@ -74,13 +85,24 @@ class Journal:
         """Let go of the data base."""
         self._connection.close()
 
-    def get(self, key: str) -> Any:
-        """The JSON value kept under `key`, or None; a damaged entry is as good as none."""
+    def get(self, key: str, kind: str = "entry") -> Any:
+        """The JSON value kept under `key`, or None; a damaged entry is counted as one of `kind`, and as good as none.
+
+        What is damaged is an entry whose bytes are not those that were written. Damage to the data base around
+        the entries is an error: what else it holds may be worth saving, and that is for its owner to say.
+        """
         if self.fresh:
             return None
-        with closing(self._connection.execute("SELECT checksum, value FROM entry WHERE key = ?", (key,))) as found:
-            row = found.fetchone()
-        if row is None or row[0] != _checksum(key, row[1]):
+        try:
+            query = "SELECT checksum, CAST(value AS BLOB) FROM entry WHERE key = ?"  # bytes that are no UTF-8 too
+            with closing(self._connection.execute(query, (key,))) as found:
+                row = found.fetchone()
+        except sqlite3.Error as error:
+            raise self.unusable(error) from error
+        if row is None:
+            return None
+        if row[1] is None or row[0] != _checksum(key, row[1]):
+            self.damaged[kind] += 1
             return None
         return json.loads(row[1])
 
@@ -90,80 +112,37 @@ class Journal:
         try:
             self._connection.execute(
                 "INSERT OR REPLACE INTO entry (key, checksum, value) VALUES (?, ?, ?)",
-                (key, _checksum(key, text), text),
+                (key, _checksum(key, text.encode()), text),
             )
         except sqlite3.Error as error:
-            raise JournalError(f"journal {self.folder} cannot be written: {error}") from error
+            raise self.unusable(error) from error
+
+    def unusable(self, error: Exception) -> JournalError:
+        """The words for an error of the disk or of SQLite: what it means, and what to do."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
+        number = error.errno if isinstance(error, OSError) else None
+        if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return JournalError(
+                f"journal {self.folder} cannot be written, the disk is full ({error}): free some space and run the "
+                "same command again; what it holds already is unharmed"
+            )
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return JournalError(
+                f"journal {self.folder} is damaged: {error}: move its journal.sqlite* files away "
+                "(the adapters may stay), or name another folder with --bt-journal"
+            )
+        return JournalError(f"journal {self.folder} cannot be used: {error}: name another folder with --bt-journal")
 
 
-class Journaled:
-    """An engine that asks the journal first. Counts what it had to compute (`paid`, `train_steps`)."""
-
-    def __init__(self, engine: Backend, journal: Journal) -> None:
-        self.engine, self.journal = engine, journal
-        self.identity = engine.describe()
-        self.paid, self.train_steps = Usage(), 0
-
-    def describe(self) -> dict[str, str]:
-        """The engine's own description."""
-        return self.identity
-
-    def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
-    ) -> list[Completion]:
-        """Replay this very batch, or compute and keep it."""
-        key = _key(
-            "completions",
-            self.identity,
-            adapter=adapter.digest if adapter else "",
-            sampling=asdict(sampling),
-            prompts=[
-                # Greedy tokens need no noise, so that every seed shares them.
-                [[m.role, m.content] for m in prompt.messages] + ([prompt.noise] if sampling.temperature else [])
-                for prompt in prompts
-            ],
-        )
-        kept = self.journal.get(key)
-        if kept is not None:
-            return [Completion(*each) for each in kept]
-        completions = self.engine.generate(prompts, sampling, adapter)
-        self.paid += Usage(
-            len(completions),
-            sum(each.prompt_tokens for each in completions),
-            sum(each.completion_tokens for each in completions),
-        )
-        kept = [[each.text, each.prompt_tokens, each.completion_tokens, each.truncated] for each in completions]
-        self.journal.put(key, kept)
-        return completions
-
-    def finetune(
-        self, rows: Sequence[TrainingRow], recipe: LoraTuning, seed: int, start: Adapter | None = None
-    ) -> Training:
-        """Replay this very training, if its adapter is still whole, or do and keep it."""
-        trained = {key: value for key, value in asdict(recipe).items() if key not in {"attempts", "min_traces"}}
-        key = _key(
-            "adapter",
-            self.identity,
-            start=start.digest if start else "",
-            recipe=trained,
-            seed=seed,
-            rows=[[[[m.role, m.content] for m in row.messages], row.completion] for row in rows],
-        )
-        kept = self.journal.get(key)
-        if kept is not None:
-            folder = self.journal.adapters / kept["digest"]
-            if adapter_digest(folder) == kept["digest"]:
-                return Training(Adapter(str(folder), kept["digest"]), tuple(kept["losses"]), kept["steps"])
-        training = self.engine.finetune(rows, recipe, seed, start)
-        self.train_steps += training.steps
-        self.journal.put(key, {"digest": training.adapter.digest, "losses": training.losses, "steps": training.steps})
-        return training
+def damage_line(damaged: Mapping[str, int]) -> str:
+    """`journal: 1 damaged completion entry and 2 damaged adapters were computed again`."""
+    plural = {"entry": "entries"}
+    counts = []
+    for kind, count in sorted(damaged.items(), reverse=True):
+        *first, noun = kind.split()
+        counts.append(" ".join([str(count), "damaged", *first, noun if count == 1 else plural.get(noun, f"{noun}s")]))
+    return f"journal: {' and '.join(counts)} {'was' if sum(damaged.values()) == 1 else 'were'} computed again"
 
 
-def _key(kind: str, identity: Mapping[str, str], **parts: Any) -> str:
-    text = json.dumps([kind, SCHEMA, identity, parts], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _checksum(key: str, value: str) -> str:
-    return hashlib.sha256(f"{key}\n{value}".encode()).hexdigest()[:16]
+def _checksum(key: str, value: bytes) -> str:
+    return hashlib.sha256(key.encode() + b"\n" + value).hexdigest()[:16]

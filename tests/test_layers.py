@@ -18,6 +18,7 @@ LAYERS = [
     ["evaluate"],
     ["lockstep"],
     ["models", "suite"],
+    ["journaled"],
     ["journal"],
     ["backends", "tiny"],
     ["recipe", "prompt"],

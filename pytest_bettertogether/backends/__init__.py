@@ -57,12 +57,12 @@ class Training:
 
 
 def adapter_digest(folder: Path) -> str:
-    """16 hex digits over an adapter's files; empty if one is missing."""
+    """16 hex digits over an adapter's files; empty if one cannot be read."""
     state = hashlib.sha256()
     try:
         for name in ADAPTER_FILES:
             state.update((folder / name).read_bytes())
-    except FileNotFoundError:
+    except OSError:
         return ""
     return state.hexdigest()[:16]
 

@@ -27,6 +27,10 @@ from .adapters import Adapters, quiet
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
 
+LOOPS = 1
+"""Revision of the decode loop below and of the training loop in lora.py. Raise it with any change that could alter a
+token or a weight: it is part of what the engine says of itself, so that the journal replays nothing from before."""
+
 BATCH_TOKENS = 32_768
 """Prompt and new tokens of one batch at most: bounds the memory of keys, values and logits."""
 
@@ -69,6 +73,7 @@ class HuggingFace:
         return {
             **self.identity,
             "backend": "hf",
+            "loops": str(LOOPS),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
             "dtype": str(self.base.dtype).removeprefix("torch."),
             "threads": str(self.threads),

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch.nn.functional import cross_entropy
 
 from ..program import Adapter
@@ -115,18 +115,20 @@ def _save(model: Any, folder: Path) -> Adapter:
     """Write the adapter as a folder named by its digest, complete or not at all."""
     tensors = get_peft_model_state_dict(model, adapter_name=Adapters.TRAINING)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder, prefix="writing-"))
-    save_file(tensors, aside / WEIGHTS, metadata={"format": "pt"})
     config = model.peft_config[Adapters.TRAINING].to_dict()
     # peft holds the targets in a set, whose order changes with each process, and notes where the base lay.
     config = {**config, "target_modules": sorted(config["target_modules"]), "base_model_name_or_path": None}
-    (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
-    digest = adapter_digest(aside)
-    home = folder / digest
-    if adapter_digest(home) == digest:
-        shutil.rmtree(aside)  # the same content is there already
-    else:
-        shutil.rmtree(home, ignore_errors=True)  # what is left of a damaged one
-        aside.rename(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder, prefix="writing-"))
+    try:
+        # By way of bytes: safetensors' own writing would hide the errno of a full disk.
+        (aside / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
+        (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
+        digest = adapter_digest(aside)
+        home = folder / digest
+        if adapter_digest(home) != digest:
+            shutil.rmtree(home, ignore_errors=True)  # what is left of a damaged one
+            aside.rename(home)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)  # half written, or the same content was there already
     return Adapter(str(home), digest)

@@ -104,12 +104,14 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """On the xdist controller, take over what a worker knows of obsolete baselines: it has collected, we have not."""
-    from .distribution import obsolete
+    """On the xdist controller, take over what a worker knows: it has collected and run cells, we have not."""
+    from .distribution import left
 
-    found = obsolete(node)
-    if found:
-        _session(node.config).obsolete = found
+    obsolete, damaged = left(node)
+    if obsolete:
+        _session(node.config).obsolete = obsolete
+    if damaged:
+        _session(node.config).damaged.update(damaged)
 
 
 @pytest.hookimpl(optionalhook=True, trylast=True)
@@ -197,9 +199,9 @@ class Collector:
             session.end()
             output = getattr(self.config, "workeroutput", None)
             if output is not None:
-                from .distribution import tell_obsolete
+                from .distribution import leave
 
-                tell_obsolete(output, session.obsolete)
+                leave(output, session.obsolete, session.damaged)
             elif session.records or session.obsolete:
                 from .finish import write_files
 
@@ -217,7 +219,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"
     marks = UNICODE if UNICODE.fit(encoding) else ASCII
     table = lines(session.records, marks, verbose=config.get_verbosity() > 0) if session.records else ()
-    for line in (*table, *session.written):
+    for line in (*table, *session.notes(), *session.written):
         terminalreporter.write_line(line)
 
 

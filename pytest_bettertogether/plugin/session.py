@@ -2,7 +2,8 @@
 
 import shlex
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,8 @@ class Session:
     """The attempt that has begun a cell and has no report yet; one left when the session ends was interrupted."""
     obsolete: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     """Baselines that belong to no suite any more, by file."""
+    damaged: Counter[str] = field(default_factory=Counter)
+    """What was found damaged in the journal, by kind."""
     _tasks: dict[Path, Task] = field(default_factory=dict)
 
     @cached_property
@@ -145,9 +148,18 @@ class Session:
         self.records.append(CellRecord.from_json(record))
 
     def end(self) -> None:
-        """Note a cell that was still running when the session ended."""
+        """Note a cell that was still running when the session ended, and what its journal was like."""
         if self.running:
             self.records.append(self.running.stopped())
+        if "cells" in vars(self):
+            self.damaged += self.cells.journal.damaged
+
+    def notes(self) -> Iterator[str]:
+        """A line on whatever else the user should know of this session."""
+        if self.damaged:
+            from ..journal import damage_line
+
+            yield damage_line(self.damaged)
 
     def run(self, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
         """Run a cell on behalf of an item, and note what it cost or why it broke."""
