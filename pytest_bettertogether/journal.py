@@ -117,6 +117,13 @@ class Journal:
         except sqlite3.Error as error:
             raise self.unusable(error) from error
 
+    def checkpoint(self, key: str) -> Path:
+        """Where the training with this key keeps what it needs to go on; with `fresh` there is none yet."""
+        path = self.training / f"{key}.safetensors"
+        if self.fresh:
+            path.unlink(missing_ok=True)
+        return path
+
     def unusable(self, error: Exception) -> JournalError:
         """The words for an error of the disk or of SQLite: what it means, and what to do."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from .backends import Backend, Completion, Prompt, Training, TrainingRow, adapter_digest
@@ -69,9 +70,14 @@ class Journaled:
         return completions
 
     def finetune(
-        self, rows: Sequence[TrainingRow], recipe: LoraTuning, seed: int, start: Adapter | None = None
+        self,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None = None,
+        checkpoint: Path | None = None,
     ) -> Training:
-        """Replay this very training, if its adapter is still whole, or do and keep it."""
+        """Replay this very training, if its adapter is still whole; or go on with it where it was killed; or do it."""
         key = _key(
             "adapter",
             self.identity,
@@ -83,12 +89,17 @@ class Journaled:
         kept = self._trained(key)
         if kept is not None:
             return kept
+        checkpoint = checkpoint or self.journal.checkpoint(key)
+        begun = checkpoint.exists()
         try:
-            training = self.engine.finetune(rows, recipe, seed, start)
+            training = self.engine.finetune(rows, recipe, seed, start, checkpoint)
         except OSError as error:  # nothing but the adapter's files is written in there
             raise self.journal.unusable(error) from error
-        self.train_steps += training.steps
+        if begun and not training.resumed:
+            self.journal.damaged["checkpoint"] += 1
+        self.train_steps += training.steps - training.resumed
         self.journal.put(key, {"digest": training.adapter.digest, "losses": training.losses, "steps": training.steps})
+        checkpoint.unlink(missing_ok=True)
         return training
 
     def _trained(self, key: str) -> Training | None:

@@ -26,7 +26,7 @@ class Engine:
         skilled = adapter or len(messages) > 2
         return ("even", "odd")[number % 2] if skilled and number % SLIP else "even"
 
-    def finetune(self, rows, recipe, seed, start=None):
+    def finetune(self, rows, recipe, seed, start=None, checkpoint=None):
         with open("trainings", "a") as log:
             log.write("x")
         aside = pathlib.Path(tempfile.mkdtemp(dir=self.adapters))

@@ -46,7 +46,7 @@ class Engine(Scripted):
     def describe(self):
         return self.identity
 
-    def finetune(self, rows, recipe, seed, start=None):
+    def finetune(self, rows, recipe, seed, start=None, checkpoint=None):
         super().finetune(rows, recipe, seed, start)
         aside = self.folder / f"new{len(self.trained)}"
         aside.mkdir()

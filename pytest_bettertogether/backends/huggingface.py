@@ -109,9 +109,15 @@ class HuggingFace:
         return [completions[i] for i in range(len(prompts))]
 
     def finetune(
-        self, rows: Sequence[TrainingRow], recipe: LoraTuning, seed: int, start: Adapter | None = None
+        self,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None = None,
+        checkpoint: Path | None = None,
     ) -> Training:
         """Train a LoRA adapter; the loss covers each row's completion and its end-of-turn token, nothing else."""
+        from .checkpoint import Checkpoint
         from .lora import train  # peft takes seconds to import: only programs that reach a weight step pay
 
         encoded = [self.encode_row(row) for row in rows]
@@ -121,7 +127,7 @@ class HuggingFace:
                 f"a training row of {longest} tokens exceeds the context of {self.context} by {longest - self.context}"
             )
         with _threads(self.threads), _memory(f"training on rows of up to {longest} tokens (lower lora.batch)"):
-            return train(self.adapters, encoded, recipe, seed, start)
+            return train(self.adapters, encoded, recipe, seed, start, Checkpoint(checkpoint))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a chat, up to where the model's answer begins."""
