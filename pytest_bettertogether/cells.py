@@ -120,7 +120,9 @@ class Cells:
         if self._engine is None or self._engine[0] != model:
             self._paid = self.paid()
             self._engine = None  # let go of the old weights before loading the new ones
-            self._engine = (model, Journaled(load(model, self.journal.adapters, self.offline), self.journal))
+            engine = load(model, self.journal.adapters, self.offline)
+            # Progress is another one for each cell.
+            self._engine = (model, Journaled(engine, self.journal, lambda text: self.progress.detail(text)))
         return self._engine[1]
 
 

@@ -17,10 +17,12 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from .errors import JournalError
 
@@ -32,14 +34,13 @@ PATIENCE = 60.0
 class Journal:
     """A folder with a data base and a folder of adapters; several processes may share it.
 
-    `damaged` counts, by kind, the entries that were found not to be what was once written. Every method
-    raises JournalError where the folder or its data base cannot be used.
+    Every method raises JournalError where the folder or its data base cannot be used.
     """
 
     def __init__(self, folder: Path, fresh: bool = False) -> None:
         self.folder, self.fresh = folder, fresh
         self.adapters, self.training = folder / "adapters", folder / "training"
-        self.damaged: Counter[str] = Counter()
+        self._damaged: set[tuple[str, str]] = set()
         try:
             for each in (self.adapters, self.training):
                 each.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ class Journal:
         if row is None:
             return None
         if row[1] is None or row[0] != _checksum(key, row[1]):
-            self.damaged[kind] += 1
+            self.found_damaged(kind, key)
             return None
         return json.loads(row[1])
 
@@ -117,12 +118,40 @@ class Journal:
         except sqlite3.Error as error:
             raise self.unusable(error) from error
 
+    def found_damaged(self, kind: str, key: str) -> None:
+        """Note that what is kept under `key` is not what was once written; noted twice, it counts once."""
+        self._damaged.add((kind, key))
+
+    @property
+    def damaged(self) -> Counter[str]:
+        """What was found damaged, by kind."""
+        return Counter(kind for kind, _ in self._damaged)
+
     def checkpoint(self, key: str) -> Path:
         """Where the training with this key keeps what it needs to go on; with `fresh` there is none yet."""
         path = self.training / f"{key}.safetensors"
         if self.fresh:
             path.unlink(missing_ok=True)
         return path
+
+    @contextmanager
+    def owning(self, key: str, waiting: Callable[[float], None]) -> Iterator[None]:
+        """Be the one process that trains what has this key; `waiting` hears, once a second, for how many it has waited.
+
+        The owner holds a lock of the operating system, which is free the moment its process is dead.
+        """
+        lock = FileLock(self.training / f"{key}.lock")
+        began, patience = time.monotonic(), 0.0
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=patience)
+            except Timeout:
+                waiting(time.monotonic() - began)
+                patience = 1.0
+        try:
+            yield
+        finally:
+            lock.release()
 
     def unusable(self, error: Exception) -> JournalError:
         """The words for an error of the disk or of SQLite: what it means, and what to do."""

@@ -8,7 +8,7 @@ noise; adapter; and all that the engine says of itself, down to the revision of 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,13 @@ UNTRAINED = {"attempts", "min_traces"}
 
 
 class Journaled:
-    """An engine that asks the journal first. Counts what it had to compute (`paid`, `train_steps`)."""
+    """An engine that asks the journal first. Counts what it had to compute (`paid`, `train_steps`).
 
-    def __init__(self, engine: Backend, journal: Journal) -> None:
-        self.engine, self.journal = engine, journal
+    `say` is told what it waits for.
+    """
+
+    def __init__(self, engine: Backend, journal: Journal, say: Callable[[str], object] = str) -> None:
+        self.engine, self.journal, self.say = engine, journal, say
         self.identity = engine.describe()
         self.paid, self.train_steps = Usage(), 0
 
@@ -89,6 +92,19 @@ class Journaled:
         kept = self._trained(key)
         if kept is not None:
             return kept
+        with self.journal.owning(key, self._waits):
+            # Whoever had it before us has finished it, or was killed: then its checkpoint is ours.
+            return self._trained(key) or self._train(key, rows, recipe, seed, start, checkpoint)
+
+    def _train(
+        self,
+        key: str,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None,
+        checkpoint: Path | None,
+    ) -> Training:
         checkpoint = checkpoint or self.journal.checkpoint(key)
         begun = checkpoint.exists()
         try:
@@ -96,11 +112,14 @@ class Journaled:
         except OSError as error:  # nothing but the adapter's files is written in there
             raise self.journal.unusable(error) from error
         if begun and not training.resumed:
-            self.journal.damaged["checkpoint"] += 1
+            self.journal.found_damaged("checkpoint", key)
         self.train_steps += training.steps - training.resumed
         self.journal.put(key, {"digest": training.adapter.digest, "losses": training.losses, "steps": training.steps})
         checkpoint.unlink(missing_ok=True)
         return training
+
+    def _waits(self, seconds: float) -> None:
+        self.say(f"another process trains this adapter, waiting for it, {seconds:.0f} s")
 
     def _trained(self, key: str) -> Training | None:
         """The training kept under `key`, if its adapter is whole."""
@@ -109,7 +128,7 @@ class Journaled:
             return None
         folder = self.journal.adapters / kept["digest"]
         if adapter_digest(folder) != kept["digest"]:
-            self.journal.damaged["adapter"] += 1
+            self.journal.found_damaged("adapter", key)
             return None
         return Training(Adapter(str(folder), kept["digest"]), tuple(kept["losses"]), kept["steps"])
 
