@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .budget import Budget
 from .data import Splits, clusters, digest, fingerprint
 from .evaluate import Experiment
 from .journal import Journal
@@ -31,6 +32,7 @@ class Cells:
     """Use the first so many examples of each split."""
     select: Select = "last"
     offline: bool = False
+    budget: Budget = field(default_factory=Budget)
     progress: Progress = field(default_factory=Progress)
     _engine: tuple[Model, Journaled] | None = None
     _splits: dict[Path, Splits] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Cells:
         """
         key = (suite.baselines, model.name, strategy.id)
         if key not in self._results:
+            self.budget.begin()
             self._results[key] = self._run(suite, model, strategy, seeds)
         return self._results[key]
 
@@ -116,13 +119,15 @@ class Cells:
             self._steps[key] = work()
         return self._steps[key]
 
+    def _say(self, text: str) -> None:
+        self.progress.detail(text)  # another progress for each cell
+
     def _backend(self, model: Model) -> Journaled:
         if self._engine is None or self._engine[0] != model:
             self._paid = self.paid()
             self._engine = None  # let go of the old weights before loading the new ones
             engine = load(model, self.journal.adapters, self.offline)
-            # Progress is another one for each cell.
-            self._engine = (model, Journaled(engine, self.journal, lambda text: self.progress.detail(text)))
+            self._engine = (model, Journaled(engine, self.journal, self._say, self.budget))
         return self._engine[1]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .backends import Backend, Completion, Prompt, Training, TrainingRow, adapter_digest
+from .budget import Budget
 from .journal import Journal
 from .program import Adapter
 from .recipe import LoraTuning, Sampling
@@ -29,11 +30,18 @@ UNTRAINED = {"attempts", "min_traces"}
 class Journaled:
     """An engine that asks the journal first. Counts what it had to compute (`paid`, `train_steps`).
 
-    `say` is told what it waits for.
+    `say` is told what it waits for. Raises BudgetError before it would compute what `budget` does not allow.
     """
 
-    def __init__(self, engine: Backend, journal: Journal, say: Callable[[str], object] = str) -> None:
+    def __init__(
+        self,
+        engine: Backend,
+        journal: Journal,
+        say: Callable[[str], object] = str,
+        budget: Budget | None = None,
+    ) -> None:
         self.engine, self.journal, self.say = engine, journal, say
+        self.budget = budget or Budget()
         self.identity = engine.describe()
         self.paid, self.train_steps = Usage(), 0
 
@@ -62,12 +70,15 @@ class Journaled:
         kept = self.journal.get(key, "completion entry")
         if kept is not None:
             return [Completion(*each) for each in kept]
+        self.budget.allow(len(prompts))
         completions = self.engine.generate(prompts, sampling, adapter)
-        self.paid += Usage(
+        spent = Usage(
             len(completions),
             sum(each.prompt_tokens for each in completions),
             sum(each.completion_tokens for each in completions),
         )
+        self.paid += spent
+        self.budget.spend(spent)
         kept = [[each.text, each.prompt_tokens, each.completion_tokens, each.truncated] for each in completions]
         self.journal.put(key, kept)
         return completions
@@ -105,6 +116,7 @@ class Journaled:
         start: Adapter | None,
         checkpoint: Path | None,
     ) -> Training:
+        self.budget.allow()
         checkpoint = checkpoint or self.journal.checkpoint(key)
         begun = checkpoint.exists()
         try:

@@ -55,3 +55,60 @@ def test_a_damaged_data_base_says_what_to_do(suite):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*JournalError: journal * is damaged: * move its journal.sqlite[*] files away*"])
     assert "Traceback" not in result.stdout.str()
+
+
+def ends(suite):
+    return {cell["strategy"]: (cell["status"], cell["reason"]) for cell in cells(suite)}
+
+
+SHARED = ("--bt-strategy=zero", "--bt-strategy=p", "--bt-strategy=w")
+
+
+@pytest.mark.parametrize("option", ["--bt-max-calls=100", "--bt-max-tokens=1200", "--bt-max-minutes=0.0001"])
+def test_a_budget_stops_cells_and_is_never_green(suite, option):
+    result = scored(suite, *SHARED, option)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    stopped = [reason for status, reason in ends(suite).values() if status == "stopped"]
+    assert len(stopped) >= 2
+    assert stopped[0].startswith(f"{option}: ")
+    assert stopped[1].startswith(f"not begun, for {option}: ")
+    assert "run the same command again to go on" in stopped[0]
+    result.stdout.fnmatch_lines(["*SS *", f"parity[[]parrot-w] stopped: not begun, for {option}: *"])
+    assert "Traceback" not in result.stdout.str()
+    assert "better_together()" not in result.stdout.str()  # one line, no listing
+    assert result.stdout.str().count("STOPPED") == len(stopped)
+
+
+def test_the_same_command_goes_on_to_the_result_of_an_unlimited_one(suite):
+    scored(suite, "--bt-journal=whole").assert_outcomes(passed=8)
+    whole, runs = cells(suite), 0
+    while scored(suite, "--bt-max-calls=150").ret != 0:
+        assert sum(cell["cost"]["paid_now"]["lm_calls"] for cell in costs(suite)) in range(1, 151)
+        runs += 1
+    assert runs > 3
+    assert cells(suite) == whole
+
+
+def costs(suite):
+    return json.loads((suite.path / "report.json").read_text())["cells"]
+
+
+def test_replayed_calls_cost_nothing_of_it(suite):
+    scored(suite).assert_outcomes(passed=8)
+    scored(suite, "--bt-max-calls=1", "--bt-max-tokens=1").assert_outcomes(passed=8)
+
+
+def test_a_budget_too_small_for_any_batch_says_so(suite):
+    scored(suite, *SHARED, "--bt-max-calls=3")
+    assert "too few for any: allow at least 40" in ends(suite)["zero"][1]
+
+
+def test_a_stopped_cell_is_told_by_letter_word_and_property(suite):
+    result = scored(suite, "--bt-strategy=p", "--bt-max-calls=20", "--junitxml=junit.xml", "-v")
+    result.stdout.fnmatch_lines(["*test_parity[[]parrot-p] STOPPED*", "STOPPED test_parity.py*Failed: stopped: *"])
+    assert 'name="bettertogether.status" value="stopped"' in (suite.path / "junit.xml").read_text()
+
+
+@pytest.mark.parametrize("option", ["--bt-max-calls=0", "--bt-max-minutes=0", "--bt-max-tokens=many"])
+def test_a_budget_that_is_none_is_refused(suite, option):
+    assert scored(suite, option).ret == pytest.ExitCode.USAGE_ERROR

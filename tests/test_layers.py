@@ -23,6 +23,7 @@ LAYERS = [
     ["backends", "tiny"],
     ["recipe", "prompt"],
     ["data"],
+    ["budget"],
     ["program", "metrics", "results", "strategy", "seeds", "atomic", "errors", "progress"],
 ]
 """From the top down."""

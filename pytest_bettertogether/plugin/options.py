@@ -71,6 +71,13 @@ def _points(text: str) -> float:
     return value
 
 
+def _minutes(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected minutes, as in 30 or 0.5")
+    return value
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -196,6 +203,26 @@ OPTIONS = (
         "(default: .bettertogether).",
         "DIR",
         default=".bettertogether",
+    ),
+    Option(
+        "max-calls",
+        "Stop before the batch with which more LM calls would have been made than N; replayed calls are free. Cells "
+        "that are stopped fail, and the same command goes on with them. Under xdist: of each worker (default: "
+        "unlimited).",
+        "N",
+        _positive,
+    ),
+    Option(
+        "max-tokens",
+        "Stop after the batch with which N tokens, in and out, are used (default: unlimited).",
+        "N",
+        _positive,
+    ),
+    Option(
+        "max-minutes",
+        "Stop after the batch or training that is under way M minutes after the first cell began (default: unlimited).",
+        "M",
+        _minutes,
     ),
 )
 

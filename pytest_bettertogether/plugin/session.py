@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..data import Task
-from ..errors import BetterTogetherError
+from ..errors import BetterTogetherError, BudgetError
 from ..progress import Progress
 from ..results import CellRecord, CellResult, Paid
 from ..strategy import Strategy
@@ -53,11 +53,13 @@ class Session:
     @cached_property
     def cells(self) -> "Cells":
         """The cells' engine room; making it opens the journal."""
+        from ..budget import Budget
         from ..cells import Cells
         from ..journal import Journal
 
         settings = self.settings
-        return Cells(Journal(settings.journal, settings.fresh), settings.limit, settings.select, settings.offline)
+        journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
+        return Cells(journal, settings.limit, settings.select, settings.offline, budget)
 
     @cached_property
     def scope(self) -> "Scope":
@@ -166,7 +168,7 @@ class Session:
         __tracebackhide__ = True
         began = time.perf_counter()
         self.running = attempt
-        attempt.fault = ""  # of an earlier attempt, under pytest-rerunfailures
+        attempt.fault = attempt.spent = ""  # of an earlier attempt, under pytest-rerunfailures
         line = progress_line(self.config)
         try:
             cells = self.cells
@@ -179,6 +181,9 @@ class Session:
                 now = cells.paid()
                 spent = Paid(now.usage - before.usage, now.train_steps - before.train_steps)
                 attempt.paid += Paid(spent.usage, spent.train_steps, time.perf_counter() - began)
+        except BudgetError as error:
+            attempt.spent = str(error)
+            raise pytest.fail.Exception(f"stopped: {error}", pytrace=False) from None
         # Whatever broke (pytest-timeout uses pytest.fail): the cell is invalid, and the error goes on to the user.
         except (Exception, pytest.fail.Exception) as error:
             attempt.fault = f"{type(error).__name__}: {error}"

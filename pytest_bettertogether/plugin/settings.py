@@ -40,6 +40,8 @@ class Settings:
     select: Literal["last", "best"]
     journal: Path
     fresh: bool
+    budget: tuple[int | None, int | None, float | None]
+    """LM calls, tokens and minutes at most."""
     offline: bool
     reports: tuple[tuple[str, Path], ...]
     """(kind, file) of each report to write."""
@@ -66,6 +68,7 @@ def read_settings(config: pytest.Config) -> Settings:
         select=value["select"],
         journal=_journal(config, value["journal"]),
         fresh=config.getoption("--bt-fresh"),
+        budget=(value["max-calls"], value["max-tokens"], value["max-minutes"]),
         offline=_offline(config),
         reports=tuple(_destination(config, text) for text in dict.fromkeys(value["report"] or ())),
     )
