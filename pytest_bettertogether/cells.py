@@ -1,23 +1,26 @@
 """Running cells: engines loaded once, data read once, finished steps shared between strategies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .backends import Backend
 from .budget import Budget
 from .data import Splits, clusters, digest, fingerprint
 from .evaluate import Experiment
 from .journal import Journal
 from .journaled import Journaled
 from .metrics import metric_name
-from .models import Model, load
+from .models import Model, engine_key, load
 from .optimize.bettertogether import Select, StepPath, run_seed
 from .optimize.outcome import Outcome
+from .plan import Ahead, Plan
 from .program import Program
 from .progress import Progress
 from .prompt import PROMPT_FORMAT, render
+from .recipe import Recipe
 from .results import CellResult, Paid
 from .strategy import Strategy
 from .suite import Suite
@@ -73,21 +76,9 @@ class Cells:
 
     def _run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
         splits, backend = self.splits(suite), self._backend(model)
-        # What the user sets for this run (--bt-set) is in the model's recipe already, and wins over the task's.
-        recipe = model.recipe.override({k: v for k, v in suite.task.recipe.items() if k not in model.overridden})
         results = []
         for seed in seeds:
-            experiment = Experiment(
-                task=suite.name,
-                model=model.name,
-                seed=seed,
-                program=suite.task.program(),
-                splits=splits,
-                metric=suite.task.metric,
-                backend=backend,
-                recipe=recipe,
-                progress=self.progress,
-            )
+            experiment = self._experiment(suite, model, seed, backend)
             self.progress.cell = f"{suite.name}[{model.name}-{strategy.id}] seed {seed}"
             remember = partial(self._remember, (suite.baselines, model.name, seed))
             results.append(run_seed(experiment, strategy, remember, self.select))
@@ -95,13 +86,34 @@ class Cells:
             "identity": self.identity(suite),
             "prompts": _prompts(suite.task.program()),
             "engine": backend.describe(),
-            "recipe": recipe.flat(),
+            "recipe": _recipe(suite, model).flat(),
             "select": self.select,
             "train": fingerprint(splits.train),
             "dev": fingerprint(splits.dev),
         }
         labels = clusters(suite.task, splits.test)
         return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance, labels)
+
+    def plan(self, wanted: Iterable[tuple[Suite, Model, Strategy]], seeds: Sequence[int]) -> Plan:
+        """What these cells would cost; loads no engine. Engines are known by what they said in an earlier session."""
+        plan = Plan(self.select)
+        for suite, model, strategy in wanted:
+            ahead = Ahead.of(self.journal, self.journal.get(f"engine {engine_key(model)}"))
+            plan.add(suite, model, strategy, [self._experiment(suite, model, seed, ahead) for seed in seeds])
+        return plan
+
+    def _experiment(self, suite: Suite, model: Model, seed: int, backend: Backend) -> Experiment:
+        return Experiment(
+            task=suite.name,
+            model=model.name,
+            seed=seed,
+            program=suite.task.program(),
+            splits=self.splits(suite),
+            metric=suite.task.metric,
+            backend=backend,
+            recipe=_recipe(suite, model),
+            progress=self.progress,
+        )
 
     def paid(self) -> Paid:
         """What this session has computed so far."""
@@ -127,8 +139,14 @@ class Cells:
             self._paid = self.paid()
             self._engine = None  # let go of the old weights before loading the new ones
             engine = load(model, self.journal.adapters, self.offline)
+            self.journal.put(f"engine {engine_key(model)}", engine.describe())  # for plans
             self._engine = (model, Journaled(engine, self.journal, self._say, self.budget))
         return self._engine[1]
+
+
+def _recipe(suite: Suite, model: Model) -> Recipe:
+    """The model's recipe with the task's values; what the user sets for this run (--bt-set) wins over both."""
+    return model.recipe.override({k: v for k, v in suite.task.recipe.items() if k not in model.overridden})
 
 
 def _prompts(program: Program) -> str:

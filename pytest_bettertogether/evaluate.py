@@ -31,6 +31,8 @@ class Experiment:
     metric: Metric
     backend: Backend
     recipe: Recipe
+    start: ProgramState = field(default_factory=ProgramState)
+    """What optimisation begins with, and what `zero` is: the program as written, unless it is a frozen one."""
     progress: Progress = field(default_factory=Progress)
 
     def derive(self, *parts: str | int) -> int:

@@ -103,6 +103,19 @@ class Journaled:
         kept = self._trained(key)
         if kept is not None:
             return kept
+        return self.compute(key, rows, recipe, seed, start, checkpoint)
+
+    def compute(
+        self,
+        key: str,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None,
+        checkpoint: Path | None,
+    ) -> Training:
+        """Train what is not kept, as the only process that does."""
+        self.budget.allow()
         with self.journal.owning(key, self._waits):
             # Whoever had it before us has finished it, or was killed: then its checkpoint is ours.
             return self._trained(key) or self._train(key, rows, recipe, seed, start, checkpoint)
@@ -116,7 +129,6 @@ class Journaled:
         start: Adapter | None,
         checkpoint: Path | None,
     ) -> Training:
-        self.budget.allow()
         checkpoint = checkpoint or self.journal.checkpoint(key)
         begun = checkpoint.exists()
         try:

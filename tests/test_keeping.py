@@ -1,12 +1,13 @@
 """What the plugin keeps between runs, and what it says of that."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
 
 import pytest
-from parrot import run
+from parrot import CONFTEST, run
 
 from pytest_bettertogether.backends import ADAPTER_FILES
 
@@ -34,7 +35,7 @@ def test_damage_is_mended_and_told_in_one_line(suite, workers):
     before = cells(suite)
     (suite.path / "trainings").unlink()
     with closing(sqlite3.connect(suite.path / ".bettertogether" / "journal.sqlite")) as connection:
-        connection.execute("UPDATE entry SET value = value || ' ' WHERE rowid = 1")
+        connection.execute("UPDATE entry SET value = value || ' ' WHERE rowid = 2")
         connection.commit()
     first, second, *_ = sorted((suite.path / ".bettertogether" / "adapters").iterdir())
     shutil.rmtree(first)
@@ -112,3 +113,63 @@ def test_a_stopped_cell_is_told_by_letter_word_and_property(suite):
 @pytest.mark.parametrize("option", ["--bt-max-calls=0", "--bt-max-minutes=0", "--bt-max-tokens=many"])
 def test_a_budget_that_is_none_is_refused(suite, option):
     assert scored(suite, option).ret == pytest.ExitCode.USAGE_ERROR
+
+
+def planned(suite, *args):
+    """The rows of a plan, by step; what it says of the total."""
+    result = scored(suite, "--bt-plan", *args)
+    assert result.ret == 0
+    result.assert_outcomes()
+    rows = [re.split(r"  +", line.strip()) for line in result.outlines if re.match(r"parity\[|total", line)]
+    return {"total" if row[0] == "total" else f"{row[0].partition('-')[2][:-1]} {row[1]}": row[-5:] for row in rows}
+
+
+def test_a_plan_loads_no_engine_and_runs_nothing(suite):
+    suite.makeconftest(CONFTEST.replace("self.adapters = adapters", "raise AssertionError('an engine was loaded')"))
+    rows = planned(suite)
+    assert rows["zero test"][:2] == ["0", "40"]  # exact
+    assert rows["p p"][:2] == ["0", f"≤ {12 + 9 * 28}"]
+    assert rows["w w"] == ["0", "≤ 40", *rows["w w"][2:4], "≤ 40"]
+    assert [step for step in rows if step[-1] in "pw"] == ["p p", "w w", "pp pp", "ww ww", "pw pw", "wp wp", "pwp pwp"]
+    assert rows["pwp pwp"][:2] == ["0", f"≤ {12 + 9 * 28}"]  # p and pw were counted above
+    assert rows["total"][:2] == ["0", f"≤ {8 * 40 + 4 * (12 + 9 * 28) + 3 * 40:,}"]
+    assert not (suite.path / "trainings").exists()
+
+
+def test_a_plan_of_what_has_run_is_that_nothing_is_left(suite):
+    scored(suite).assert_outcomes(passed=8)
+    rows = planned(suite)
+    assert {row[1] for row in rows.values()} == {"0"}
+    assert {row[4] for row in rows.values()} == {"–"}
+    assert rows["p p"][0] == str(12 + 9 * 28)
+
+
+def test_a_plan_counts_what_is_held_and_bounds_what_is_run_then(suite):
+    scored(suite, "--bt-strategy=p", "--bt-strategy=w", "--bt-max-calls=150")
+    before = planned(suite, "--bt-strategy=p", "--bt-strategy=w")
+    most = int(before["total"][1].removeprefix("≤ "))
+    assert 0 < int(before["p p"][0]) < 12 + 9 * 28
+    assert int(before["p p"][0]) + int(before["p p"][1].removeprefix("≤ ")) == 12 + 9 * 28
+    scored(suite, "--bt-strategy=p", "--bt-strategy=w").assert_outcomes(passed=2)
+    assert sum(cell["cost"]["paid_now"]["lm_calls"] for cell in costs(suite)) <= most
+
+
+def test_a_plan_knows_the_rows_where_the_traces_are_held(suite):
+    scored(suite, "--bt-strategy=w").assert_outcomes(passed=1)
+    with closing(sqlite3.connect(suite.path / ".bettertogether" / "journal.sqlite")) as connection:
+        connection.execute("DELETE FROM entry WHERE value LIKE '{\"digest%'")
+        connection.commit()
+    assert planned(suite, "--bt-strategy=w")["w w"] == ["40", "0", "–", "–", "20"]
+
+
+def test_a_plan_is_not_shared_among_workers(suite):
+    result = scored(suite, "--bt-plan", "-n1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--bt-plan runs nothing that workers could share: add -n0"])
+
+
+def test_a_plan_fits_an_ascii_stream(suite, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    result = suite.runpytest_subprocess("--bt-model=parrot", "--bt-plan", "--bt-strategy=w")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["total *<= 240 *~ * <= 120 in 3"])

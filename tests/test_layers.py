@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 LAYERS = [
     ["plugin"],
     ["cells"],
+    ["plan"],
     ["report"],
     ["gate"],
     ["optimize"],

@@ -51,7 +51,7 @@ def better_together(experiment: Experiment, strategy: Strategy, remember: Rememb
     weights and clears the demos. So a path of steps names a program, and strategies with a
     common beginning can share it.
     """
-    states, records = [ProgramState()], list[StepRecord]()
+    states, records = [experiment.start], list[StepRecord]()
     for path in strategy.prefixes():
         optimize = partial(OPTIMIZERS[path[-1]], experiment, states[-1], path)
         outcome = remember(path, optimize)

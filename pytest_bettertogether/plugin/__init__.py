@@ -122,6 +122,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return make_scheduler(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With --bt-plan, work out what the tests would cost in place of running them."""
+    if SESSION not in session.config.stash or not _session(session.config).settings.plan:
+        return None
+    _session(session.config).plan(session.items)
+    return True
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     """Say what will run, where something of ours will."""
     cells = sum(item.get_closest_marker("bettertogether") is not None for item in items)
@@ -211,13 +220,18 @@ class Collector:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the comparison, if a cell has run."""
     session = config.stash.get(SESSION, None)
-    if session is None or not (session.records or session.written):
+    if session is None or not (session.records or session.written or session.planned):
         return
     from ..report.text import ASCII, UNICODE, lines
 
     terminalreporter.section("better together", sep="-")
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"
     marks = UNICODE if UNICODE.fit(encoding) else ASCII
+    if session.planned:
+        from ..plan import ASCII as SIGNS
+
+        for line in session.planned:
+            terminalreporter.write_line(line if marks is UNICODE else line.translate(SIGNS))
     table = lines(session.records, marks, verbose=config.get_verbosity() > 0) if session.records else ()
     for line in (*table, *session.notes(), *session.written):
         terminalreporter.write_line(line)

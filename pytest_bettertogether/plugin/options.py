@@ -252,6 +252,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="Compute everything anew and replace what the journal holds of it (default: replay what is there).",
     )
     group.addoption(
+        "--bt-plan",
+        action="store_true",
+        help="Print what the collected cells would cost, and what of it the journal holds, without loading a model; "
+        "run nothing (default: run).",
+    )
+    group.addoption(
         "--bt-update-baselines",
         action="store_const",
         const="all",
@@ -280,7 +286,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def asked(config: pytest.Config) -> bool:
     """Whether the user gave any option of ours, on the command line or in the ini file."""
-    flags = ("bt_offline", "bt_fresh", "bt_update_baselines", "bt_prune_baselines", "bt_allow_ci_update")
+    flags = ("bt_offline", "bt_fresh", "bt_plan", "bt_update_baselines", "bt_prune_baselines", "bt_allow_ci_update")
     # Not by truth: 0 is a value.
     if any(config.getoption(name) not in (None, False) for name in (*(each.ini for each in OPTIONS), *flags)):
         return True

@@ -42,6 +42,8 @@ class Session:
     """Each cell that has run; under xdist on the controller only."""
     written: list[str] = field(default_factory=list)
     """What was written into baselines and reports, line by line."""
+    planned: list[str] = field(default_factory=list)
+    """What --bt-plan found out, line by line."""
     running: Attempt | None = None
     """The attempt that has begun a cell and has no report yet; one left when the session ends was interrupted."""
     obsolete: dict[Path, tuple[str, ...]] = field(default_factory=dict)
@@ -162,6 +164,18 @@ class Session:
             from ..journal import damage_line
 
             yield damage_line(self.damaged)
+
+    def plan(self, items: Iterable[pytest.Item]) -> None:
+        """Find out what the cells among `items` would cost. Raises UsageError where that cannot be."""
+        wanted = []
+        for item in items:
+            suite, parameters = self.suite(item), getattr(item, "callspec", None)
+            if suite and parameters and {"bt_model", "bt_strategy"} <= set(parameters.params):
+                wanted.append((suite, parameters.params["bt_model"], parameters.params["bt_strategy"]))
+        try:
+            self.planned += self.cells.plan(wanted, self.settings.seeds).lines() if wanted else ()
+        except BetterTogetherError as error:
+            raise pytest.UsageError(f"--bt-plan: {error}") from None
 
     def run(self, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
         """Run a cell on behalf of an item, and note what it cost or why it broke."""

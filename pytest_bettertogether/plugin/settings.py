@@ -40,6 +40,7 @@ class Settings:
     select: Literal["last", "best"]
     journal: Path
     fresh: bool
+    plan: bool
     budget: tuple[int | None, int | None, float | None]
     """LM calls, tokens and minutes at most."""
     offline: bool
@@ -68,6 +69,7 @@ def read_settings(config: pytest.Config) -> Settings:
         select=value["select"],
         journal=_journal(config, value["journal"]),
         fresh=config.getoption("--bt-fresh"),
+        plan=_plan(config),
         budget=(value["max-calls"], value["max-tokens"], value["max-minutes"]),
         offline=_offline(config),
         reports=tuple(_destination(config, text) for text in dict.fromkeys(value["report"] or ())),
@@ -91,6 +93,13 @@ def _check_writing(config: pytest.Config, update: str | None, value: Mapping[str
             f"{option} is refused in CI ({' or '.join(CI)} is set): a run that records its own bar gates nothing. "
             "Record on your machine and commit the file, or add --bt-allow-ci-update"
         )
+
+
+def _plan(config: pytest.Config) -> bool:
+    plan = bool(config.getoption("--bt-plan"))
+    if plan and getattr(config.option, "dist", "no") != "no":
+        raise pytest.UsageError("--bt-plan runs nothing that workers could share: add -n0")
+    return plan
 
 
 def _value(config: pytest.Config, option: Option) -> Any:

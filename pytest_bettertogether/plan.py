@@ -1,0 +1,260 @@
+"""What cells would cost, found out without a model: they are run on what the journal holds, as far as that goes.
+
+Where the journal ends, the batch that is missing is known exactly. What comes after it depends on its
+completions and is bounded: the recipe says how often the program runs, and a run is taken to call
+each predictor once (fewer calls are made where a completion cannot be parsed, or a batch repeats another).
+Tokens are estimated: a token is taken to be four characters.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from .backends import Completion, Prompt, Training, TrainingRow
+from .data import digest
+from .evaluate import Experiment, evaluate
+from .journal import Journal
+from .journaled import Journaled
+from .models import Model
+from .optimize.bettertogether import OPTIMIZERS, Select, StepPath
+from .optimize.prompts import divide
+from .program import Adapter, ProgramState
+from .prompt import render, render_inputs, render_outputs
+from .recipe import Sampling
+from .strategy import Strategy
+from .suite import Suite
+
+ASCII = str.maketrans({"≤": "<=", "≈": "~", "–": "-"})
+"""For streams that cannot show the signs of a plan."""
+
+CHARACTERS = 4
+"""Characters of a token, roughly."""
+
+
+class _Missing(Exception):  # noqa: N818 - the end of what is held, no error
+    """The journal does not hold what comes next: a batch of `calls`, or a training on `rows`."""
+
+    def __init__(self, key: str, calls: int = 0, tokens: int = 0, rows: int = 0) -> None:
+        super().__init__(key)
+        self.key, self.calls, self.tokens, self.rows = key, calls, tokens, rows
+
+
+class _Absent:
+    """An engine that is not there, of which only the description is known."""
+
+    def __init__(self, identity: dict[str, str]) -> None:
+        self.identity = identity
+
+    def describe(self) -> dict[str, str]:
+        return self.identity
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+    ) -> list[Completion]:
+        texts = [[each.content for each in prompt.messages] for prompt in prompts]
+        noise = [prompt.noise for prompt in prompts] if sampling.temperature else []
+        key = digest([texts, noise, asdict(sampling), adapter.digest if adapter else ""])
+        raise _Missing(key, len(prompts), sum(map(len, map("".join, texts))) // CHARACTERS)
+
+    def finetune(self, rows: Sequence[TrainingRow], *_args: Any, **_kwargs: Any) -> Training:
+        raise _Missing("", rows=len(rows))
+
+
+class Ahead(Journaled):
+    """The journal without an engine behind it; counts the calls that it holds."""
+
+    held = 0
+
+    @classmethod
+    def of(cls, journal: Journal, identity: dict[str, str] | None) -> "Ahead":
+        """For the engine that says `identity` of itself; of one that is not known, nothing is held."""
+        return cls(_Absent(identity or {}), journal)
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+    ) -> list[Completion]:
+        """Replay, and count. Raises _Missing where there is nothing to replay."""
+        completions = super().generate(prompts, sampling, adapter)
+        self.held += len(completions)
+        return completions
+
+    def compute(self, _key: str, rows: Sequence[TrainingRow], *args: Any) -> Training:
+        """Raise _Missing; wait for nobody and touch nothing."""
+        return self.engine.finetune(rows, *args)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is held and what is still to pay; `exact` where the second is known and not bounded from above."""
+
+    held: int = 0
+    calls: int = 0
+    tokens_in: int = 0
+    """Estimated."""
+    tokens_out: int = 0
+    """At most."""
+    trainings: int = 0
+    rows: int = 0
+    """Of all trainings together."""
+    exact: bool = True
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.held + other.held,
+            self.calls + other.calls,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.trainings + other.trainings,
+            self.rows + other.rows,
+            self.exact and other.exact,
+        )
+
+    @property
+    def paid(self) -> bool:
+        """Whether nothing is left to pay."""
+        return not (self.calls or self.trainings)
+
+
+class Plan:
+    """Adds cells up; a step that several share is counted where it is first met."""
+
+    def __init__(self, select: Select = "last") -> None:
+        self.select = select
+        self.rows: list[tuple[str, str, Cost]] = []
+        self._steps: dict[tuple[Path, str, int, StepPath], tuple[ProgramState | None, Cost]] = {}
+        self._batches: set[str] = set()
+
+    def add(self, suite: Suite, model: Model, strategy: Strategy, experiments: Iterable[Experiment]) -> None:
+        """Plan a cell; `experiments` are its seeds, with an `Ahead` for a backend."""
+        cell, costs = f"{suite.name}[{model.name}-{strategy.id}]", dict[str, Cost]()
+        for experiment in experiments:
+            state: ProgramState | None = experiment.start
+            for path in strategy.prefixes():
+                key = (suite.baselines, model.name, experiment.seed, path)
+                if key not in self._steps:
+                    self._steps[key] = self._step(experiment, state, path)
+                    name = "".join(path)
+                    costs[name] = costs.get(name, Cost()) + self._steps[key][1]
+                state = self._steps[key][0]
+            if self.select == "best":
+                dev = _evaluation(experiment, len(experiment.splits.dev) * (len(strategy.steps) + 1))
+                costs["dev"] = costs.get("dev", Cost()) + dev
+                state = None
+            costs["test"] = costs.get("test", Cost()) + self._test(experiment, state, strategy.steps)
+        self.rows += [(cell, name, cost) for name, cost in costs.items()]
+
+    def lines(self) -> Iterator[str]:
+        """A table with a row per cell and step (all seeds together), and the total."""
+        table = [[cell, step, *_shown(cost)] for cell, step, cost in self.rows]
+        total = sum((cost for *_, cost in self.rows), Cost())
+        heads = ["cell", "step", "calls held", "calls to make", "tokens in", "tokens out", "training rows"]
+        align = ("left", "left", *["right"] * 5)
+        drawn = tabulate([*table, ["total", "", *_shown(total)]], heads, disable_numparse=True, colalign=align)
+        yield from drawn.split("\n")
+        yield ""
+        yield "a step that cells share is counted once, where it is first needed; nothing was run"
+        yield "≤ at most, if a run calls each predictor once   ≈ estimated, four characters a token"
+
+    def _step(
+        self, experiment: Experiment, state: ProgramState | None, path: StepPath
+    ) -> tuple[ProgramState | None, Cost]:
+        """The program after a step, if that is known, and what the step costs."""
+        bound = _bound(experiment, path)
+        if state is None:
+            return None, bound
+        ahead = experiment.backend
+        assert isinstance(ahead, Ahead)
+        before = ahead.held
+        try:
+            outcome = OPTIMIZERS[path[-1]](experiment, state, path)
+        except _Missing as missing:
+            held = ahead.held - before
+            if missing.rows:
+                return None, Cost(held=held, trainings=1, rows=missing.rows)
+            left = max(missing.calls, bound.calls - held)
+            share = left / bound.calls if bound.calls else 0
+            tokens = max(missing.tokens, round(bound.tokens_in * share))
+            out = left * bound.tokens_out // max(1, bound.calls)
+            return None, replace(bound, held=held, calls=left, tokens_in=tokens, tokens_out=out)
+        return (None if outcome.refused else outcome.state), Cost(held=ahead.held - before)
+
+    def _test(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> Cost:
+        """The final evaluation; exact where it is one batch that is known."""
+        most, ahead = _evaluation(experiment, len(experiment.splits.test)), experiment.backend
+        assert isinstance(ahead, Ahead)
+        if state is None:
+            return most
+        before = ahead.held
+        try:
+            evaluate(experiment, state, experiment.splits.test, experiment.derive(*path, "test"))
+        except _Missing as missing:
+            one = len(experiment.program.predictors()) == 1
+            if one and missing.key in self._batches:  # another seed's, and greedy
+                return Cost()
+            self._batches.add(missing.key)
+            calls = missing.calls if one else max(missing.calls, most.calls - (ahead.held - before))
+            tokens = missing.tokens * calls // missing.calls
+            out = calls * experiment.recipe.evaluate.max_tokens
+            return Cost(ahead.held - before, calls, tokens, out, exact=one)
+        return Cost(held=ahead.held - before)
+
+
+def _bound(experiment: Experiment, path: StepPath) -> Cost:
+    """A step of which nothing is known but the recipe."""
+    recipe, train, predictors = experiment.recipe, experiment.splits.train, len(experiment.program.predictors())
+    prompt, demo = _characters(experiment)
+    if path[-1] == "p":
+        for_traces, for_scores = divide(train, recipe.search, experiment.derive(*path, "divide"))
+        tries = len(for_traces) * recipe.search.attempts * predictors
+        scored = len(for_scores) * (recipe.search.candidates + 3 * recipe.search.fixed_arms) * predictors
+        demos = max(recipe.search.max_bootstrapped, recipe.search.max_labelled)
+        characters = tries * prompt + scored * (prompt + demos * demo)
+        out = tries * recipe.bootstrap.max_tokens + scored * recipe.evaluate.max_tokens
+        return Cost(0, tries + scored, characters // CHARACTERS, out, exact=False)
+    tries = len(train) * recipe.lora.attempts * predictors
+    demos = max(recipe.search.max_bootstrapped, recipe.search.max_labelled) * ("p" in path)
+    characters = tries * (prompt + demos * demo)
+    return Cost(0, tries, characters // CHARACTERS, tries * recipe.bootstrap.max_tokens, 1, tries, exact=False)
+
+
+def _evaluation(experiment: Experiment, runs: int) -> Cost:
+    """The evaluation of a program that is not known."""
+    calls = runs * len(experiment.program.predictors())
+    prompt, demo = _characters(experiment)
+    demos = max(experiment.recipe.search.max_bootstrapped, experiment.recipe.search.max_labelled)
+    tokens = calls * (prompt + demos * demo) // CHARACTERS
+    return Cost(0, calls, tokens, calls * experiment.recipe.evaluate.max_tokens, exact=False)
+
+
+def _characters(experiment: Experiment) -> tuple[int, int]:
+    """Mean characters of a prompt without demos, and of a demo, as far as the rows of train hold their fields."""
+    prompts, demos = list[int](), list[int]()
+    for predictor in experiment.program.predictors().values():
+        signature = predictor.signature
+        for example in experiment.splits.train[:50]:
+            fields = {name: example[name] for name in example if _fits(example[name])}
+            prompts.append(sum(len(each.content) for each in render(signature, (), fields)))
+            demos.append(len(render_inputs(signature, fields)) + len(render_outputs(signature, fields)))
+    return ceil(sum(prompts) / len(prompts)), ceil(sum(demos) / len(demos))
+
+
+def _fits(value: object) -> bool:
+    """Whether a prompt can show it."""
+    return isinstance(value, str | int | float) or (
+        isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    )
+
+
+def _shown(cost: Cost) -> list[str]:
+    most = "" if cost.exact else "≤ "
+    rows = f"{most}{cost.rows:,}" + (f" in {cost.trainings}" if cost.trainings > 1 else "") if cost.trainings else "–"
+    held = f"{cost.held:,}"
+    if cost.paid:
+        return [held, "0", "–", "–", rows]
+    if not cost.calls:
+        return [held, "0", "–", "–", rows]
+    return [held, f"{most}{cost.calls:,}", f"≈ {cost.tokens_in:,}", f"≤ {cost.tokens_out:,}", rows]
