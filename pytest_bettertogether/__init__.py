@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time each name is looked up at its first use: every pytest run loads this package
     from .data import Example, Splits, Task
+    from .freezing import frozen
     from .metrics import exact_match
     from .program import ChainOfThought, Field, Predict, Prediction, Program, Signature
     from .prompt import Unparsable
@@ -24,6 +25,7 @@ __all__ = [
     "Task",
     "Unparsable",
     "exact_match",
+    "frozen",
 ]
 
 _HOMES = {
@@ -31,6 +33,7 @@ _HOMES = {
     **dict.fromkeys(("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Signature"), "program"),
     "Unparsable": "prompt",
     "exact_match": "metrics",
+    "frozen": "freezing",
 }
 
 

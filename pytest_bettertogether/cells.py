@@ -1,15 +1,17 @@
 """Running cells: engines loaded once, data read once, finished steps shared between strategies."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .backends import Backend
 from .budget import Budget
 from .data import Splits, clusters, digest, fingerprint
 from .evaluate import Experiment
+from .freezing import Frozen, freeze
 from .journal import Journal
 from .journaled import Journaled
 from .metrics import metric_name
@@ -17,10 +19,11 @@ from .models import Model, engine_key, load
 from .optimize.bettertogether import Select, StepPath, run_seed
 from .optimize.outcome import Outcome
 from .plan import Ahead, Plan
-from .program import Program
+from .program import Program, ProgramState
 from .progress import Progress
 from .prompt import PROMPT_FORMAT, render
 from .recipe import Recipe
+from .report.card import card
 from .results import CellResult, Paid
 from .strategy import Strategy
 from .suite import Suite
@@ -91,6 +94,8 @@ class Cells:
             "train": fingerprint(splits.train),
             "dev": fingerprint(splits.dev),
         }
+        if isinstance(suite.task.program, Frozen):
+            provenance["frozen"] = suite.task.program.digest
         labels = clusters(suite.task, splits.test)
         return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance, labels)
 
@@ -102,6 +107,35 @@ class Cells:
             plan.add(suite, model, strategy, [self._experiment(suite, model, seed, ahead) for seed in seeds])
         return plan
 
+    def export(self, suite: Suite, result: CellResult, folder: Path, about: Mapping[str, str]) -> list[Path]:
+        """Freeze the programs that a cell of this session tested, one per seed; the folders. `about` is for the cards.
+
+        Raises OSError where they cannot be written.
+        """
+        folders = []
+        for seed in result.seeds:
+            path = Strategy.parse(seed.selected).steps
+            state = self._steps[suite.baselines, result.model, seed.seed, path].state if path else self._start(suite)
+            home = folder / result.task / result.id / f"seed{seed.seed}"
+            engine = result.provenance["engine"]
+            kept = {
+                "task": result.task,
+                "strategy": seed.selected,
+                "seed": seed.seed,
+                "score": seed.score,
+                "n": result.n,
+                "model": {name: engine[name] for name in ("model", "revision", "weights") if name in engine},
+                "identity": result.provenance["identity"],
+                **about,
+            }
+            freeze(home, suite.task.program(), state, kept, card(result, seed, about))
+            folders.append(home)
+        return folders
+
+    def _start(self, suite: Suite, engine: Mapping[str, str] = MappingProxyType({})) -> ProgramState:
+        program = suite.task.program
+        return program.state(engine) if isinstance(program, Frozen) else ProgramState()
+
     def _experiment(self, suite: Suite, model: Model, seed: int, backend: Backend) -> Experiment:
         return Experiment(
             task=suite.name,
@@ -112,6 +146,7 @@ class Cells:
             metric=suite.task.metric,
             backend=backend,
             recipe=_recipe(suite, model),
+            start=self._start(suite, backend.describe()),
             progress=self.progress,
         )
 

@@ -18,7 +18,7 @@ LAYERS = [
     ["optimize"],
     ["evaluate"],
     ["lockstep"],
-    ["models", "suite"],
+    ["models", "suite", "freezing"],
     ["journaled"],
     ["journal"],
     ["backends", "tiny"],

@@ -205,6 +205,12 @@ OPTIONS = (
         default=".bettertogether",
     ),
     Option(
+        "export",
+        "Write the program of each cell and seed, its prompts, demos and weights with a model card, to "
+        "DIR/<task>/<model>-<strategy>/seed<k> (default: nowhere).",
+        "DIR",
+    ),
+    Option(
         "max-calls",
         "Stop before the batch with which more LM calls would have been made than N; replayed calls are free. Cells "
         "that are stopped fail, and the same command goes on with them. Under xdist: of each worker (default: "

@@ -5,7 +5,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,7 +206,25 @@ class Session:
             raise_for_user(error)
         if strategy.id == attempt.strategy:
             attempt.result = result
+            self._export(attempt.suite, result)
         return result
+
+    def _export(self, suite: Suite, result: CellResult) -> None:
+        """Freeze a cell's programs, where that was asked for."""
+        folder = self.settings.export
+        if folder is None or result.refused:
+            return
+        from ..gate.git import commit
+
+        about = {
+            "written by": f"pytest-bettertogether {version('pytest-bettertogether')}",
+            "commit": commit(self.config.rootpath),
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+        try:
+            self.cells.export(suite, result, folder, about)
+        except OSError as error:
+            pytest.fail(f"--bt-export={folder}: cannot write the programs of {result.id}: {error}", pytrace=False)
 
 
 def session_of(config: pytest.Config) -> Session:

@@ -40,6 +40,7 @@ class Settings:
     select: Literal["last", "best"]
     journal: Path
     fresh: bool
+    export: Path | None
     plan: bool
     budget: tuple[int | None, int | None, float | None]
     """LM calls, tokens and minutes at most."""
@@ -69,6 +70,7 @@ def read_settings(config: pytest.Config) -> Settings:
         select=value["select"],
         journal=_journal(config, value["journal"]),
         fresh=config.getoption("--bt-fresh"),
+        export=_export(config, value["export"]),
         plan=_plan(config),
         budget=(value["max-calls"], value["max-tokens"], value["max-minutes"]),
         offline=_offline(config),
@@ -157,6 +159,14 @@ def _models(config: pytest.Config, names: Sequence[str], assignments: Sequence[s
 def _journal(config: pytest.Config, written: str) -> Path:
     folder = config.rootpath / Path(written).expanduser()
     _writable(_origin(config, "journal"), folder)
+    return folder
+
+
+def _export(config: pytest.Config, written: str | None) -> Path | None:
+    if not written:
+        return None
+    folder = config.invocation_params.dir / Path(written).expanduser()
+    _writable(_origin(config, "export"), folder)
     return folder
 
 
