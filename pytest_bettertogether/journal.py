@@ -18,7 +18,8 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,27 @@ from filelock import FileLock, Timeout
 
 from .errors import JournalError
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: entries know when they were used last. Schema 1 is brought up to date where it lies."""
+
 PATIENCE = 60.0
 """Seconds to wait for another process that is writing."""
+
+
+DAY = 86_400
+
+_ALL = "SELECT key, used, checksum, CAST(value AS BLOB) FROM entry"  # as bytes, for a damaged text may be no UTF-8
+_ONE = f"{_ALL} WHERE key = ?"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row. `value` is None where it is damaged; `used` is a Unix time, to the day, and `size` is in bytes."""
+
+    key: str
+    used: int
+    size: int
+    value: Any
 
 
 class Journal:
@@ -72,11 +91,15 @@ class Journal:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("BEGIN IMMEDIATE")
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        used = f"used INTEGER NOT NULL DEFAULT {int(time.time())}"  # a constant: no row has to be written again
         if version == 0:
-            self._connection.execute("CREATE TABLE entry (key TEXT PRIMARY KEY, checksum TEXT, value TEXT)")
+            self._connection.execute(f"CREATE TABLE entry (key TEXT PRIMARY KEY, checksum TEXT, value TEXT, {used})")
+        elif version == 1:
+            self._connection.execute(f"ALTER TABLE entry ADD COLUMN {used}")
+        if version < SCHEMA:
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
         self._connection.execute("COMMIT")
-        if version not in (0, SCHEMA):
+        if version > SCHEMA:
             raise JournalError(
                 f"journal {self.folder} has schema {version}, this version reads {SCHEMA}: "
                 "name another folder with --bt-journal, or delete this one"
@@ -94,29 +117,41 @@ class Journal:
         """
         if self.fresh:
             return None
-        try:
-            query = "SELECT checksum, CAST(value AS BLOB) FROM entry WHERE key = ?"  # bytes that are no UTF-8 too
-            with closing(self._connection.execute(query, (key,))) as found:
-                row = found.fetchone()
-        except sqlite3.Error as error:
-            raise self.unusable(error) from error
-        if row is None:
+        rows = self.query(_ONE, key)
+        if not rows:
             return None
-        if row[1] is None or row[0] != _checksum(key, row[1]):
+        entry = _entry(*rows[0])
+        if entry.value is None:
             self.found_damaged(kind, key)
-            return None
-        return json.loads(row[1])
+        elif entry.used < time.time() - DAY:
+            with suppress(sqlite3.Error):  # a full disk must not keep anybody from reading
+                self._connection.execute("UPDATE entry SET used = ? WHERE key = ?", (int(time.time()), key))
+        return entry.value
+
+    def entries(self) -> Iterator[Entry]:
+        """All of them."""
+        with self._errors(), closing(self._connection.execute(_ALL)) as rows:
+            for row in rows:
+                yield _entry(*row)
+
+    def forget(self, before: float) -> int:
+        """Remove the entries that were used last before this Unix time (known to the day); how many."""
+        with self._errors():
+            return self._connection.execute("DELETE FROM entry WHERE used < ?", (before,)).rowcount
+
+    def query(self, sql: str, *parameters: Any) -> list[Any]:
+        """The rows that SQLite answers with."""
+        with self._errors(), closing(self._connection.execute(sql, parameters)) as found:
+            return found.fetchall()
 
     def put(self, key: str, value: Any) -> None:
         """Keep a JSON value, in place of any that was there."""
         text = json.dumps(value)  # in ASCII: a model may emit lone surrogates, which UTF-8 cannot hold
-        try:
+        with self._errors():
             self._connection.execute(
-                "INSERT OR REPLACE INTO entry (key, checksum, value) VALUES (?, ?, ?)",
-                (key, _checksum(key, text.encode()), text),
+                "INSERT OR REPLACE INTO entry (key, checksum, value, used) VALUES (?, ?, ?, ?)",
+                (key, _checksum(key, text.encode()), text, int(time.time())),
             )
-        except sqlite3.Error as error:
-            raise self.unusable(error) from error
 
     def found_damaged(self, kind: str, key: str) -> None:
         """Note that what is kept under `key` is not what was once written; noted twice, it counts once."""
@@ -153,6 +188,13 @@ class Journal:
         finally:
             lock.release()
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.unusable(error) from error
+
     def unusable(self, error: Exception) -> JournalError:
         """The words for an error of the disk or of SQLite: what it means, and what to do."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
@@ -178,6 +220,11 @@ def damage_line(damaged: Mapping[str, int]) -> str:
         *first, noun = kind.split()
         counts.append(" ".join([str(count), "damaged", *first, noun if count == 1 else plural.get(noun, f"{noun}s")]))
     return f"journal: {' and '.join(counts)} {'was' if sum(damaged.values()) == 1 else 'were'} computed again"
+
+
+def _entry(key: str, used: int, checksum: str, value: bytes | None) -> Entry:
+    whole = value is not None and checksum == _checksum(key, value)
+    return Entry(key, used, len(value or b""), json.loads(value) if whole and value else None)
 
 
 def _checksum(key: str, value: bytes) -> str:

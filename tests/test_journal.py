@@ -259,8 +259,8 @@ def test_it_keeps_itself_out_of_version_control(journal):
 
 
 def test_a_newer_journal_is_refused_politely(journal, tmp_path):
-    journal._connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(JournalError, match="schema 2, this version reads 1: name another folder with --bt-journal"):
+    journal._connection.execute("PRAGMA user_version = 3")
+    with pytest.raises(JournalError, match="schema 3, this version reads 2: name another folder with --bt-journal"):
         Journal(tmp_path / "journal")
 
 

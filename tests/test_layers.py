@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 
 LAYERS = [
+    ["cli"],
     ["plugin"],
     ["cells"],
     ["plan"],
@@ -19,7 +20,7 @@ LAYERS = [
     ["evaluate"],
     ["lockstep"],
     ["models", "suite", "freezing"],
-    ["journaled"],
+    ["journaled", "upkeep"],
     ["journal"],
     ["backends", "tiny"],
     ["recipe", "prompt"],
