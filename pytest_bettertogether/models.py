@@ -1,6 +1,5 @@
 """Models by name: what `--bt-model` accepts, and what an engine needs to load one."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -8,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .backends import Backend
+from .backends.devices import usable
 from .data import digest
 from .recipe import ENGINE, LoraTuning, PromptSearch, Recipe, Sampling
 from .tiny import WEIGHTS
@@ -69,8 +69,8 @@ def engine_key(model: Model) -> str:
     seen = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     versions = {each: _version(each) for each in ("torch", "transformers", "peft")}
     started = {name: value for name, value in model.recipe.flat().items() if name in ENGINE}
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return digest([model.name, model.path, model.revision, model.backend, started, versions, devices, seen])
+    device = "gpu" if usable() else "cpu"
+    return digest([model.name, model.path, model.revision, model.backend, started, versions, device, seen])
 
 
 def _version(package: str) -> str:

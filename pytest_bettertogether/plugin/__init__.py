@@ -114,6 +114,14 @@ def pytest_testnodedown(node: Any) -> None:
         _session(node.config).damaged.update(damaged)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """With `-n auto`, one worker for each GPU where suites are selected."""
+    from .placement import workers
+
+    return workers(config)
+
+
 @pytest.hookimpl(optionalhook=True, trylast=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the cells of a model on one xdist worker."""

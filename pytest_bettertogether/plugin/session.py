@@ -27,6 +27,7 @@ from .settings import Settings, read_settings
 from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
+    from ..backends.devices import Claim
     from ..cells import Cells
     from ..gate.baselines import Source
     from ..gate.scope import Scope
@@ -48,6 +49,8 @@ class Session:
     """What --bt-plan found out, line by line."""
     running: Attempt | None = None
     """The attempt that has begun a cell and has no report yet; one left when the session ends was interrupted."""
+    claim: "Claim | None" = None
+    """The GPU of this worker."""
     obsolete: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     """Baselines that belong to no suite any more, by file."""
     damaged: Counter[str] = field(default_factory=Counter)
@@ -60,8 +63,10 @@ class Session:
         from ..budget import Budget
         from ..cells import Cells
         from ..journal import Journal
+        from .placement import place
 
         settings = self.settings
+        self.claim = place(self.config)
         journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
         return Cells(journal, settings.limit, settings.select, settings.offline, budget)
 
@@ -83,6 +88,8 @@ class Session:
         """Let go of what `cells` holds."""
         if "cells" in vars(self):
             self.cells.close()
+        if self.claim:
+            self.claim.release()
 
     def suite(self, node: pytest.Item) -> Suite | None:
         """The suite of a marked test, or None. Raises CollectError for a marker that cannot work."""

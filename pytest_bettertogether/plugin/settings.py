@@ -12,6 +12,7 @@ import pytest
 from ..models import BUILT_IN, Model, find
 from ..strategy import Strategy
 from .options import OPTIONS, Option
+from .placement import check
 
 CI = ("CI", "BUILD_NUMBER")
 """Set in the environment by CI services, as pytest itself asks."""
@@ -54,8 +55,10 @@ def read_settings(config: pytest.Config) -> Settings:
     value = {each.name: _value(config, each) for each in OPTIONS}
     update = config.getoption("bt_update_baselines")
     _check_writing(config, update, value)
+    models = _models(config, value["model"], value["set"] or ())
+    check(config, len(models))
     return Settings(
-        models=_models(config, value["model"], value["set"] or ()),
+        models=models,
         strategies=tuple(Strategy.parse(text) for text in dict.fromkeys(value["strategy"] or ())),
         seeds=tuple(value["seeds"]),
         limit=value["limit"],
