@@ -33,7 +33,7 @@ def _installed() -> int:
 
 
 class Claim:
-    """One GPU for this process, among those that meet in `folder`; free again when the process ends, however it does."""
+    """One GPU for this process, among those that meet in `folder`; free again when the process ends, by whatever."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
