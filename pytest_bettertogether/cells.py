@@ -147,6 +147,7 @@ class Cells:
             backend=backend,
             recipe=_recipe(suite, model),
             start=self._start(suite, backend.describe()),
+            made=suite.task.program.steps if isinstance(suite.task.program, Frozen) else (),
             progress=self.progress,
         )
 
@@ -174,7 +175,9 @@ class Cells:
             self._paid = self.paid()
             self._engine = None  # let go of the old weights before loading the new ones
             engine = load(model, self.journal.adapters, self.offline)
-            self.journal.put(f"engine {engine_key(model)}", engine.describe())  # for plans
+            known = f"engine {engine_key(model)}"
+            if self.journal.get(known) != engine.describe():  # plans know an engine by this
+                self.journal.put(known, engine.describe())
             self._engine = (model, Journaled(engine, self.journal, self._say, self.budget))
         return self._engine[1]
 

@@ -17,6 +17,7 @@ from .backends import ADAPTER_FILES, adapter_digest
 from .errors import ProgramError
 from .program import Adapter, Demo, Program, ProgramState
 from .prompt import PROMPT_FORMAT, render
+from .strategy import Strategy
 
 FORMAT = 1
 FILE, ADAPTER, CARD = "program.json", "adapter", "README.md"
@@ -49,6 +50,11 @@ class Frozen:
             if each["demos"]
         }
         return ProgramState(demos, self._adapter(kept, engine))
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Those that made it."""
+        return Strategy.parse(self._read()["strategy"]).steps
 
     @property
     def digest(self) -> str:
@@ -98,7 +104,10 @@ def prompts(program: Program) -> dict[str, str]:
 
 
 def freeze(folder: Path, program: Program, state: ProgramState, about: Mapping[str, Any], card: str) -> None:
-    """Write a program in `state`; `about` joins program.json. What else is in the folder stays. Raises OSError."""
+    """Write a program in `state`; `about`, the strategy at least, joins program.json. What else is in the folder stays.
+
+    Raises OSError.
+    """
     if state.adapter:
         for name in ADAPTER_FILES:
             write_bytes(folder / ADAPTER / name, (Path(state.adapter.path) / name).read_bytes())

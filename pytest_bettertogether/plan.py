@@ -190,7 +190,7 @@ class Plan:
             return most
         before = ahead.held
         try:
-            evaluate(experiment, state, experiment.splits.test, experiment.derive(*path, "test"))
+            evaluate(experiment, state, experiment.splits.test, experiment.test_seed(path))
         except _Missing as missing:
             one = len(experiment.program.predictors()) == 1
             if one and missing.key in self._batches:  # another seed's, and greedy

@@ -140,9 +140,10 @@ def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch)
         return result.seeds[0], folders
 
     quick = {"search.candidates": 1, "lora.epochs": 4, "lora.attempts": 1, "lora.min_traces": 1}
-    for strategy in ("p", "wp"):
-        was, (folder,) = run_cell("one", replace(TASK, recipe=quick), strategy)
-        now, _ = run_cell(f"other-{strategy}", replace(TASK, program=frozen(Classify, folder)), "zero")
+    for strategy, sampled in (("p", {}), ("wp", {}), ("p", {"evaluate.temperature": 1.0})):
+        was, (folder,) = run_cell("one", replace(TASK, recipe={**quick, **sampled}), strategy)
+        task = replace(TASK, program=frozen(Classify, folder), recipe=sampled)
+        now, _ = run_cell(f"other-{strategy}{len(sampled)}", task, "zero")
         assert now.examples == was.examples
         assert now.usage == was.usage
         plain, _ = run_cell("one", TASK, "zero")

@@ -44,6 +44,16 @@ def suite(pytester):
     return pytester
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """Claims meet in here, and leave nothing behind."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    yield
+    assert not list(folder.glob("bettertogether-*"))
+
+
 def run(suite, *args):
     return suite.runpytest_subprocess("--bt-gate=off", "--bt-seeds=0", "--bt-strategy=zero", "--bt-model=parrot", *args)
 

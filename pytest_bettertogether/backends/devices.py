@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -56,4 +57,8 @@ class Claim:
     def release(self) -> None:
         """Let go of it."""
         if self._lock:
+            with suppress(OSError):  # Windows keeps a file that is open
+                Path(self._lock.lock_file).unlink()  # before it is free: else it could be somebody else's
             self._lock.release()
+            with suppress(OSError):  # whoever still holds a GPU needs the folder
+                self.folder.rmdir()

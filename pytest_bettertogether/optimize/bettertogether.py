@@ -84,7 +84,7 @@ def run_seed(
             dev_scores[Strategy(path).id] = on_dev.mean
             spent += on_dev.usage
         chosen = max(range(len(paths)), key=lambda i: (list(dev_scores.values())[i], -i))
-    seed = experiment.derive(*paths[chosen], "test")
+    seed = experiment.test_seed(paths[chosen])
     experiment.progress.begin("test", len(experiment.splits.test))
     evaluation = evaluate(experiment, optimized.states[chosen], experiment.splits.test, seed)
     return SeedResult(
