@@ -141,7 +141,7 @@ class Plan:
                     costs[name] = costs.get(name, Cost()) + self._steps[key][1]
                 state = self._steps[key][0]
             if self.select == "best":
-                dev = _evaluation(experiment, len(experiment.splits.dev) * (len(strategy.steps) + 1))
+                dev = _evaluation(experiment, len(experiment.splits.dev) * (len(strategy.steps) + 1), ("p",))
                 costs["dev"] = costs.get("dev", Cost()) + dev
                 state = None
             costs["test"] = costs.get("test", Cost()) + self._test(experiment, state, strategy.steps)
@@ -184,7 +184,7 @@ class Plan:
 
     def _test(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> Cost:
         """The final evaluation; exact where it is one batch that is known."""
-        most, ahead = _evaluation(experiment, len(experiment.splits.test)), experiment.backend
+        most, ahead = _evaluation(experiment, len(experiment.splits.test), path), experiment.backend
         assert isinstance(ahead, Ahead)
         if state is None:
             return most
@@ -216,16 +216,17 @@ def _bound(experiment: Experiment, path: StepPath) -> Cost:
         out = tries * recipe.bootstrap.max_tokens + scored * recipe.evaluate.max_tokens
         return Cost(0, tries + scored, characters // CHARACTERS, out, exact=False)
     tries = len(train) * recipe.lora.attempts * predictors
-    demos = max(recipe.search.max_bootstrapped, recipe.search.max_labelled) * ("p" in path)
+    demos = max(recipe.search.max_bootstrapped, recipe.search.max_labelled) * (path[-2:-1] == ("p",))
     characters = tries * (prompt + demos * demo)
     return Cost(0, tries, characters // CHARACTERS, tries * recipe.bootstrap.max_tokens, 1, tries, exact=False)
 
 
-def _evaluation(experiment: Experiment, runs: int) -> Cost:
-    """The evaluation of a program that is not known."""
+def _evaluation(experiment: Experiment, runs: int, path: StepPath) -> Cost:
+    """The evaluation of a program of which only the steps are known: after p it has demos, after w none."""
     calls = runs * len(experiment.program.predictors())
     prompt, demo = _characters(experiment)
-    demos = max(experiment.recipe.search.max_bootstrapped, experiment.recipe.search.max_labelled)
+    search = experiment.recipe.search
+    demos = max(search.max_bootstrapped, search.max_labelled) * (path[-1:] == ("p",))
     tokens = calls * (prompt + demos * demo) // CHARACTERS
     return Cost(0, calls, tokens, calls * experiment.recipe.evaluate.max_tokens, exact=False)
 

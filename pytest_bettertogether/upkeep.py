@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from .backends import adapter_digest
 from .errors import JournalError
 from .journal import Entry, Journal
@@ -68,7 +70,7 @@ def prune(journal: Journal, seconds: float) -> Iterator[str]:
     folders = [each for each in journal.adapters.iterdir() if each.name not in kept and _age(each) < before]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    for file in journal.training.iterdir():
+    for file in _abandoned(journal):
         if _age(file) < before:
             file.unlink(missing_ok=True)
     try:
@@ -80,6 +82,20 @@ def prune(journal: Journal, seconds: float) -> Iterator[str]:
     entries = f"{removed:,} entr{'y' if removed == 1 else 'ies'}"
     adapters = f"{len(folders):,} adapter{'s' * (len(folders) != 1)}"
     yield f"removed {entries} and {adapters}, {max(0, size - _size(journal.folder)):,} B"
+
+
+def _abandoned(journal: Journal) -> list[Path]:
+    """The files of trainings that no process is at; a checkpoint that was being written has a dot before its name."""
+    held = {lock.stem for lock in journal.training.glob("*.lock") if _is_held(lock)}
+    return [file for file in journal.training.iterdir() if file.name.lstrip(".").partition(".")[0] not in held]
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _adapter(entry: Entry) -> str:

@@ -88,6 +88,16 @@ def test_prune_removes_what_is_old_and_nothing_else(kept, suite, capsys):
     run(suite, "--bt-gate=off", "--bt-seeds=0", "--bt-strategy=w").assert_outcomes(passed=1)
 
 
+def test_prune_leaves_a_training_alone_that_a_process_is_at(kept, capsys):
+    journal = Journal(kept)
+    (kept / "training" / "abandoned.safetensors").write_text("x")
+    (kept / "training" / "busy.safetensors").write_text("x")
+    with journal.owning("busy", print):
+        said(capsys, "prune", "--older-than=0d")
+    assert {each.name for each in (kept / "training").iterdir()} == {"busy.safetensors", "busy.lock"}
+    journal.close()
+
+
 def test_what_is_replayed_is_used(kept, suite, capsys):
     age(kept)
     run(suite, "--bt-gate=off", "--bt-seeds=0", "--bt-strategy=w").assert_outcomes(passed=1)
