@@ -183,6 +183,8 @@ class Journal:
             except Timeout:
                 waiting(time.monotonic() - began)
                 patience = 1.0
+            except OSError as error:
+                raise self.unusable(error) from error
         try:
             yield
         finally:

@@ -20,7 +20,8 @@ from .evaluate import Experiment, evaluate
 from .journal import Journal
 from .journaled import Journaled
 from .models import Model
-from .optimize.bettertogether import OPTIMIZERS, Select, StepPath
+from .optimize.bettertogether import OPTIMIZERS, Select, StepPath, run_seed
+from .optimize.outcome import Outcome
 from .optimize.prompts import divide
 from .program import Adapter, ProgramState
 from .prompt import render, render_inputs, render_outputs
@@ -113,11 +114,6 @@ class Cost:
             self.exact and other.exact,
         )
 
-    @property
-    def paid(self) -> bool:
-        """Whether nothing is left to pay."""
-        return not (self.calls or self.trainings)
-
 
 class Plan:
     """Adds cells up; a step that several share is counted where it is first met."""
@@ -125,25 +121,22 @@ class Plan:
     def __init__(self, select: Select = "last") -> None:
         self.select = select
         self.rows: list[tuple[str, str, Cost]] = []
-        self._steps: dict[tuple[Path, str, int, StepPath], tuple[ProgramState | None, Cost]] = {}
+        self._steps: dict[tuple[Path, str, int, StepPath], tuple[Outcome | None, Cost]] = {}
         self._batches: set[str] = set()
 
     def add(self, suite: Suite, model: Model, strategy: Strategy, experiments: Iterable[Experiment]) -> None:
         """Plan a cell; `experiments` are its seeds, with an `Ahead` for a backend."""
         cell, costs = f"{suite.name}[{model.name}-{strategy.id}]", dict[str, Cost]()
         for experiment in experiments:
-            state: ProgramState | None = experiment.start
-            for path in strategy.prefixes():
-                key = (suite.baselines, model.name, experiment.seed, path)
-                if key not in self._steps:
-                    self._steps[key] = self._step(experiment, state, path)
-                    name = "".join(path)
-                    costs[name] = costs.get(name, Cost()) + self._steps[key][1]
-                state = self._steps[key][0]
+            outcomes = self._optimise((suite.baselines, model.name, experiment.seed), experiment, strategy, costs)
+            if outcomes is not None and any(each.refused for each in outcomes.values()):
+                continue  # no step after it, and no evaluation
             if self.select == "best":
-                dev = _evaluation(experiment, len(experiment.splits.dev) * (len(strategy.steps) + 1), ("p",))
-                costs["dev"] = costs.get("dev", Cost()) + dev
-                state = None
+                costs["test"] = costs.get("test", Cost()) + self._best(experiment, outcomes, strategy)
+                continue
+            state: ProgramState | None = experiment.start
+            if strategy.steps:
+                state = outcomes[strategy.steps].state if outcomes else None
             costs["test"] = costs.get("test", Cost()) + self._test(experiment, state, strategy.steps)
         self.rows += [(cell, name, cost) for name, cost in costs.items()]
 
@@ -159,10 +152,27 @@ class Plan:
         yield "a step that cells share is counted once, where it is first needed; nothing was run"
         yield "≤ at most, if a run calls each predictor once   ≈ estimated, four characters a token"
 
-    def _step(
-        self, experiment: Experiment, state: ProgramState | None, path: StepPath
-    ) -> tuple[ProgramState | None, Cost]:
-        """The program after a step, if that is known, and what the step costs."""
+    def _optimise(
+        self, owner: tuple[Path, str, int], experiment: Experiment, strategy: Strategy, costs: dict[str, Cost]
+    ) -> dict[StepPath, Outcome] | None:
+        """Add what the steps cost that were not counted yet; their outcomes up to a refusal, None if one is unknown."""
+        outcomes: dict[StepPath, Outcome] = {}
+        state: ProgramState | None = experiment.start
+        for path in strategy.prefixes():
+            if (*owner, path) not in self._steps:
+                self._steps[*owner, path] = self._step(experiment, state, path)
+                name = "".join(path)
+                costs[name] = costs.get(name, Cost()) + self._steps[*owner, path][1]
+            outcome = self._steps[*owner, path][0]
+            state = outcome.state if outcome else None
+            if outcome:
+                outcomes[path] = outcome
+                if outcome.refused:
+                    break
+        return outcomes if state is not None else None
+
+    def _step(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> tuple[Outcome | None, Cost]:
+        """What comes out of a step, if that is known, and what the step costs."""
         bound = _bound(experiment, path)
         if state is None:
             return None, bound
@@ -180,7 +190,22 @@ class Plan:
             tokens = max(missing.tokens, round(bound.tokens_in * share))
             out = left * bound.tokens_out // max(1, bound.calls)
             return None, replace(bound, held=held, calls=left, tokens_in=tokens, tokens_out=out)
-        return (None if outcome.refused else outcome.state), Cost(held=ahead.held - before)
+        return outcome, Cost(held=ahead.held - before)
+
+    def _best(self, experiment: Experiment, outcomes: dict[StepPath, Outcome] | None, strategy: Strategy) -> Cost:
+        """The choice among the prefixes on dev, and the evaluation of the chosen one on test."""
+        runs = len(experiment.splits.dev) * (len(strategy.steps) + 1) + len(experiment.splits.test)
+        most, ahead = _evaluation(experiment, runs, ("p",)), experiment.backend
+        assert isinstance(ahead, Ahead)
+        if outcomes is None:
+            return most
+        before = ahead.held
+        try:
+            run_seed(experiment, strategy, lambda path, _work: outcomes[path], "best")
+        except _Missing:
+            held = ahead.held - before
+            return replace(most, held=held, calls=most.calls - held)
+        return Cost(held=ahead.held - before)
 
     def _test(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> Cost:
         """The final evaluation; exact where it is one batch that is known."""
@@ -254,8 +279,6 @@ def _shown(cost: Cost) -> list[str]:
     most = "" if cost.exact else "≤ "
     rows = f"{most}{cost.rows:,}" + (f" in {cost.trainings}" if cost.trainings > 1 else "") if cost.trainings else "–"
     held = f"{cost.held:,}"
-    if cost.paid:
-        return [held, "0", "–", "–", rows]
     if not cost.calls:
         return [held, "0", "–", "–", rows]
     return [held, f"{most}{cost.calls:,}", f"≈ {cost.tokens_in:,}", f"≤ {cost.tokens_out:,}", rows]

@@ -1,5 +1,6 @@
 """Looking after a journal: what it holds, whether that is whole, and doing away with what is old."""
 
+import heapq
 import shutil
 import sqlite3
 import time
@@ -23,17 +24,25 @@ def existing(folder: Path) -> Journal:
 
 def listing(journal: Journal, most: int) -> Iterator[str]:
     """What it holds: totals, and the entries used last."""
-    entries = sorted(journal.entries(), key=lambda each: (-each.used, each.key))
-    batches = [each for each in entries if isinstance(each.value, list)]
     folders = [each for each in journal.adapters.iterdir() if each.is_dir()]
-    completions = sum(len(each.value) for each in batches)
+    entries = batches = completions = 0
+
+    def counted() -> Iterator[tuple[int, str, str]]:
+        nonlocal entries, batches, completions
+        for each in journal.entries():
+            entries += 1
+            if isinstance(each.value, list):
+                batches, completions = batches + 1, completions + len(each.value)
+            yield -each.used, each.key, line(each)
+
+    latest = heapq.nsmallest(most, counted())  # of a million, all are looked at and few are held
     yield f"{journal.folder}: {_size(journal.folder):,} B"
-    yield f"{completions:,} completions in {len(batches):,} batches"
+    yield f"{completions:,} completions in {batches:,} batches"
     yield f"{len(folders):,} adapters, {sum(map(_size, folders)):,} B"
     yield f"{len(list(journal.training.glob('*.safetensors')))} trainings under way"
-    yield from map(line, entries[:most])
-    if len(entries) > most:
-        yield f"and {len(entries) - most:,} more: --all lists them"
+    yield from (text for *_, text in latest)
+    if entries > most:
+        yield f"and {entries - most:,} more: --all lists them"
 
 
 def find(journal: Journal, start: str) -> Entry:

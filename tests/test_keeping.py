@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from parrot import CONFTEST, run
+from parrot import CONFTEST, SUITE, run
 
 from pytest_bettertogether.backends import ADAPTER_FILES
 
@@ -173,3 +173,26 @@ def test_a_plan_fits_an_ascii_stream(suite, monkeypatch):
     result = suite.runpytest_subprocess("--bt-model=parrot", "--bt-plan", "--bt-strategy=w")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["total *<= 240 *~ * <= 120 in 3"])
+
+
+def test_a_plan_ends_where_a_step_is_refused(suite):
+    few = ("--bt-set=lora.min_traces=30", "--bt-strategy=wp")
+    scored(suite, *few).assert_outcomes(skipped=1)
+    assert planned(suite, *few) == {"wp w": ["40", "0", "–", "–", "–"], "total": ["40", "0", "–", "–", "–"]}
+
+
+def test_a_plan_of_the_best_prefix_counts_dev(suite):
+    best = ("--bt-select=best", "--bt-strategy=pw")
+    assert planned(suite, *best)["pw test"][:2] == ["0", f"≤ {3 * 40 + 40}"]
+    scored(suite, *best).assert_outcomes(passed=1)
+    assert planned(suite, *best)["pw test"][:2] == [str(3 * 40 + 40), "0"]
+
+
+def test_a_cell_that_was_stopped_is_not_recorded(suite):
+    body = "    assert better_together() >= bt_baseline\n"
+    suite.makepyfile(test_parity=SUITE.replace(body, f"{body}    better_together(strategy='p')\n"))
+    result = run(suite, "--bt-seeds=0", "--bt-strategy=zero", "--bt-max-calls=41", "--bt-update-baselines")
+    result.assert_outcomes(failed=1)
+    assert not (suite.path / "baselines").exists()
+    run(suite, "--bt-seeds=0", "--bt-strategy=zero", "--bt-update-baselines").assert_outcomes(passed=1)
+    assert (suite.path / "baselines").exists()
