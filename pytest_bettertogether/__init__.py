@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time each name is looked up at its first use: every pytest run loads this package
     from .data import Example, Splits, Task
+    from .freezing import frozen
     from .metrics import exact_match, f1, integer_match, number_match
     from .program import ChainOfThought, Field, Predict, Prediction, Program, Signature
     from .prompt import Unparsable
@@ -25,6 +26,7 @@ __all__ = [
     "Unparsable",
     "exact_match",
     "f1",
+    "frozen",
     "integer_match",
     "number_match",
 ]
@@ -34,6 +36,7 @@ _HOMES = {
     **dict.fromkeys(("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Signature"), "program"),
     "Unparsable": "prompt",
     **dict.fromkeys(("exact_match", "f1", "integer_match", "number_match"), "metrics"),
+    "frozen": "freezing",
 }
 
 

@@ -1,21 +1,29 @@
 """Running cells: engines loaded once, data read once, finished steps shared between strategies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from .backends import Backend
+from .budget import Budget
 from .data import Splits, clusters, digest, fingerprint
 from .evaluate import Experiment
-from .journal import Journal, Journaled
+from .freezing import Frozen, freeze
+from .journal import Journal
+from .journaled import Journaled
 from .metrics import metric_name
-from .models import Model, load
+from .models import Model, engine_key, load
 from .optimize.bettertogether import Select, StepPath, run_seed
 from .optimize.outcome import Outcome
-from .program import Program
+from .plan import Ahead, Plan
+from .program import Program, ProgramState
 from .progress import Progress
 from .prompt import PROMPT_FORMAT, render
+from .recipe import Recipe
+from .report.card import card
 from .results import CellResult, Paid
 from .strategy import Strategy
 from .suite import Suite
@@ -30,6 +38,7 @@ class Cells:
     """Use the first so many examples of each split."""
     select: Select = "last"
     offline: bool = False
+    budget: Budget = field(default_factory=Budget)
     progress: Progress = field(default_factory=Progress)
     _engine: tuple[Model, Journaled] | None = None
     _splits: dict[Path, Splits] = field(default_factory=dict)
@@ -64,26 +73,15 @@ class Cells:
         """
         key = (suite.baselines, model.name, strategy.id)
         if key not in self._results:
+            self.budget.begin()
             self._results[key] = self._run(suite, model, strategy, seeds)
         return self._results[key]
 
     def _run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
         splits, backend = self.splits(suite), self._backend(model)
-        # What the user sets for this run (--bt-set) is in the model's recipe already, and wins over the task's.
-        recipe = model.recipe.override({k: v for k, v in suite.task.recipe.items() if k not in model.overridden})
         results = []
         for seed in seeds:
-            experiment = Experiment(
-                task=suite.name,
-                model=model.name,
-                seed=seed,
-                program=suite.task.program(),
-                splits=splits,
-                metric=suite.task.metric,
-                backend=backend,
-                recipe=recipe,
-                progress=self.progress,
-            )
+            experiment = self._experiment(suite, model, seed, backend)
             self.progress.cell = f"{suite.name}[{model.name}-{strategy.id}] seed {seed}"
             remember = partial(self._remember, (suite.baselines, model.name, seed))
             results.append(run_seed(experiment, strategy, remember, self.select))
@@ -91,13 +89,67 @@ class Cells:
             "identity": self.identity(suite),
             "prompts": _prompts(suite.task.program()),
             "engine": backend.describe(),
-            "recipe": recipe.flat(),
+            "recipe": _recipe(suite, model).flat(),
             "select": self.select,
             "train": fingerprint(splits.train),
             "dev": fingerprint(splits.dev),
         }
+        if isinstance(suite.task.program, Frozen):
+            provenance["frozen"] = suite.task.program.digest
         labels = clusters(suite.task, splits.test)
         return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance, labels)
+
+    def plan(self, wanted: Iterable[tuple[Suite, Model, Strategy]], seeds: Sequence[int]) -> Plan:
+        """What these cells would cost; loads no engine. Engines are known by what they said in an earlier session."""
+        plan = Plan(self.select)
+        for suite, model, strategy in wanted:
+            ahead = Ahead.of(self.journal, self.journal.get(f"engine {engine_key(model)}"))
+            plan.add(suite, model, strategy, [self._experiment(suite, model, seed, ahead) for seed in seeds])
+        return plan
+
+    def export(self, suite: Suite, result: CellResult, folder: Path, about: Mapping[str, str]) -> list[Path]:
+        """Freeze the programs that a cell of this session tested, one per seed; the folders. `about` is for the cards.
+
+        Raises OSError where they cannot be written.
+        """
+        folders = []
+        for seed in result.seeds:
+            path = Strategy.parse(seed.selected).steps
+            state = self._steps[suite.baselines, result.model, seed.seed, path].state if path else self._start(suite)
+            home = folder / result.task / result.id / f"seed{seed.seed}"
+            engine = result.provenance["engine"]
+            kept = {
+                "task": result.task,
+                "strategy": seed.selected,
+                "seed": seed.seed,
+                "score": seed.score,
+                "n": result.n,
+                "model": {name: engine[name] for name in ("model", "revision", "weights") if name in engine},
+                "identity": result.provenance["identity"],
+                **about,
+            }
+            freeze(home, suite.task.program(), state, kept, card(result, seed, about))
+            folders.append(home)
+        return folders
+
+    def _start(self, suite: Suite, engine: Mapping[str, str] = MappingProxyType({})) -> ProgramState:
+        program = suite.task.program
+        return program.state(engine) if isinstance(program, Frozen) else ProgramState()
+
+    def _experiment(self, suite: Suite, model: Model, seed: int, backend: Backend) -> Experiment:
+        return Experiment(
+            task=suite.name,
+            model=model.name,
+            seed=seed,
+            program=suite.task.program(),
+            splits=self.splits(suite),
+            metric=suite.task.metric,
+            backend=backend,
+            recipe=_recipe(suite, model),
+            start=self._start(suite, backend.describe()),
+            made=suite.task.program.steps if isinstance(suite.task.program, Frozen) else (),
+            progress=self.progress,
+        )
 
     def paid(self) -> Paid:
         """What this session has computed so far."""
@@ -115,12 +167,24 @@ class Cells:
             self._steps[key] = work()
         return self._steps[key]
 
+    def _say(self, text: str) -> None:
+        self.progress.detail(text)  # another progress for each cell
+
     def _backend(self, model: Model) -> Journaled:
         if self._engine is None or self._engine[0] != model:
             self._paid = self.paid()
             self._engine = None  # let go of the old weights before loading the new ones
-            self._engine = (model, Journaled(load(model, self.journal.adapters, self.offline), self.journal))
+            engine = load(model, self.journal.adapters, self.offline)
+            known = f"engine {engine_key(model)}"
+            if self.journal.get(known) != engine.describe():  # plans know an engine by this
+                self.journal.put(known, engine.describe())
+            self._engine = (model, Journaled(engine, self.journal, self._say, self.budget))
         return self._engine[1]
+
+
+def _recipe(suite: Suite, model: Model) -> Recipe:
+    """The model's recipe with the task's values; what the user sets for this run (--bt-set) wins over both."""
+    return model.recipe.override({k: v for k, v in suite.task.recipe.items() if k not in model.overridden})
 
 
 def _prompts(program: Program) -> str:

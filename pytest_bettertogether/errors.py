@@ -6,6 +6,7 @@
     ├── MetricError      the user's metric raised, or returned no score
     ├── BackendError     an engine could not do what was asked
     ├── JournalError     the journal cannot be read or written
+    ├── BudgetError      the session has spent what it may
     └── BaselineError    a baseline is missing, stale or unreadable
 
 Any other exception that leaves this package is a mistake in it, and keeps its traceback.
@@ -34,6 +35,10 @@ class BackendError(BetterTogetherError):
 
 class JournalError(BetterTogetherError):
     """The journal cannot be used."""
+
+
+class BudgetError(BetterTogetherError):
+    """The session has spent what it may; no fault of the cell that it stops."""
 
 
 class BaselineError(BetterTogetherError):

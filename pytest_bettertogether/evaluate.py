@@ -31,11 +31,19 @@ class Experiment:
     metric: Metric
     backend: Backend
     recipe: Recipe
+    start: ProgramState = field(default_factory=ProgramState)
+    """What optimisation begins with, and what `zero` is: the program as written, unless it is a frozen one."""
+    made: tuple[str, ...] = ()
+    """The steps that made `start`."""
     progress: Progress = field(default_factory=Progress)
 
     def derive(self, *parts: str | int) -> int:
         """A seed for one purpose inside this experiment, say ("p", "w", "search")."""
         return derive(self.seed, self.task, self.model, *parts)
+
+    def test_seed(self, path: Sequence[str]) -> int:
+        """The seed of the final evaluation after these steps: a frozen program is sampled as its cell was."""
+        return self.derive(*self.made, *path, "test")
 
     def run(
         self, state: ProgramState, examples: Sequence[Example], sampling: Sampling, seed: int, attempt: int = 0

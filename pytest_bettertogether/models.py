@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .backends import Backend
-from .recipe import LoraTuning, PromptSearch, Recipe, Sampling
+from .backends.devices import usable
+from .data import digest
+from .recipe import ENGINE, LoraTuning, PromptSearch, Recipe, Sampling
 from .tiny import WEIGHTS
 
 
@@ -57,6 +60,24 @@ def find(name: str, known: Mapping[str, Model] = BUILT_IN) -> Model:
         f"unknown model {name!r}; known: {', '.join(sorted(known))}; "
         "or give a local folder, or a hub id such as organisation/model"
     )
+
+
+def engine_key(model: Model) -> str:
+    """What tells, without loading it, whether a model and its engine are still those of an earlier session."""
+    folder = Path(model.path)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    seen = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    versions = {each: _version(each) for each in ("torch", "transformers", "peft")}
+    started = {name: value for name, value in model.recipe.flat().items() if name in ENGINE}
+    device = "gpu" if usable() else "cpu"
+    return digest([model.name, model.path, model.revision, model.backend, started, versions, device, seen])
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def load(model: Model, adapters: Path, offline: bool = False) -> Backend:

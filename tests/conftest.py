@@ -1,6 +1,7 @@
 """For all tests: what differs between a laptop and CI is taken away, for the plugin behaves differently there."""
 
 import pytest
+import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
 from parrot import CONFTEST, SUITE
 
 

@@ -5,8 +5,10 @@ QUICK = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:hypothesispyte
 
 CONFTEST = '''
 import pathlib
+import shutil
+import tempfile
 
-from pytest_bettertogether.backends import Completion, Training
+from pytest_bettertogether.backends import ADAPTER_FILES, Completion, Training, adapter_digest
 from pytest_bettertogether.program import Adapter
 
 
@@ -14,7 +16,7 @@ class Engine:
     """Knows parity by heart once tuned or shown demos; before that it says "even"."""
 
     def __init__(self, model, adapters, offline):
-        self.trained = 0
+        self.adapters = adapters
 
     def generate(self, prompts, sampling, adapter=None):
         return [Completion("parity: " + self.say(p.messages, adapter), 9, 3) for p in prompts]
@@ -24,10 +26,17 @@ class Engine:
         skilled = adapter or len(messages) > 2
         return ("even", "odd")[number % 2] if skilled and number % SLIP else "even"
 
-    def finetune(self, rows, recipe, seed, start=None):
+    def finetune(self, rows, recipe, seed, start=None, checkpoint=None):
         with open("trainings", "a") as log:
             log.write("x")
-        return Training(Adapter("", "a1"), (1.0,), 3)
+        aside = pathlib.Path(tempfile.mkdtemp(dir=self.adapters))
+        for name in ADAPTER_FILES:
+            (aside / name).write_text(f"{len(rows)} {seed} {start and start.digest}")
+        digest = adapter_digest(aside)
+        home = self.adapters / digest
+        shutil.rmtree(home, ignore_errors=True)
+        aside.rename(home)
+        return Training(Adapter(str(home), digest), (1.0,), 3)
 
     def describe(self):
         return {"backend": "scripted", "version": pathlib.Path(__file__).read_text()}

@@ -15,7 +15,7 @@ class Scripted:
         self.calls += [(prompt.messages, digest, prompt.noise) for prompt in prompts]
         return [Completion(self.answer(prompt.messages, digest), 1, 1) for prompt in prompts]
 
-    def finetune(self, rows, recipe, seed, start=None):
+    def finetune(self, rows, recipe, seed, start=None, checkpoint=None):
         self.trained.append((list(rows), start.digest if start else ""))
         return Training(Adapter("nowhere", f"adapter{len(self.trained)}"), (1.0, 0.5), 2)
 

@@ -174,7 +174,7 @@ def test_an_adapter_on_disk_is_safetensors_and_json_and_names_no_path(engine, ad
 
 def test_the_engine_names_all_that_its_numbers_depend_on(engine):
     described = engine.describe()
-    names = "model revision weights backend device dtype threads rows torch transformers peft"
+    names = "model revision weights backend loops device dtype threads rows torch transformers peft"
     assert set(described) == set(names.split())
     assert all(type(value) is str for value in described.values())
     assert len(described["weights"]) == 16

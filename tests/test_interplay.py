@@ -12,7 +12,6 @@ import time
 import xml.etree.ElementTree as ET
 
 import pytest
-import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
 from parrot import CONFTEST, SUITE
 
 OTHERS = ("hypothesispytest", "randomly", "timeout", "rerunfailures", "html", "pytest_cov")
@@ -141,7 +140,7 @@ def test_a_cell_chosen_alone_gets_the_verdict_of_the_whole_run(worse, selection)
 def test_looking_ahead_loads_no_engine_and_no_numerics_and_writes_nothing(worse, option):
     heavy = {"torch", "transformers", "datasets", "peft", "numpy", "scipy", "greenlet", "tabulate"}
     worse.makeconftest(
-        WORSE.replace("self.trained = 0", "raise AssertionError('an engine was loaded')")
+        WORSE.replace("self.adapters = adapters", "raise AssertionError('an engine was loaded')")
         + f"\n\ndef pytest_unconfigure():\n    import sys\n    print('loaded:', *({heavy} & set(sys.modules)))\n"
     )
     before = files(worse)
@@ -338,7 +337,7 @@ def configured(suite, request):
         pytest.skip("pytest reads native TOML from version 9")
     (suite.path / name).write_text(f"{table}\n{textwrap.dedent(text)}", encoding="utf-8")
     suite.makeconftest(
-        CONFTEST.replace("self.trained = 0", "self.offline = str(offline)").replace(
+        CONFTEST.replace("self.adapters = adapters", "self.adapters, self.offline = adapters, str(offline)").replace(
             '"backend": "scripted"', '"backend": "scripted", "offline": self.offline'
         )
     )

@@ -1,17 +1,21 @@
 """The journal: nothing is paid for twice, and nothing damaged is believed."""
 
-import sqlite3
+import errno
+import os
+import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections import Counter
+from dataclasses import fields, replace
 
 import pytest
 from scripted import Scripted
 
 from pytest_bettertogether.backends import ADAPTER_FILES, Prompt, Training, TrainingRow, adapter_digest
 from pytest_bettertogether.errors import JournalError
-from pytest_bettertogether.journal import Journal, Journaled
+from pytest_bettertogether.journal import Journal, damage_line
+from pytest_bettertogether.journaled import Journaled
 from pytest_bettertogether.program import Adapter
 from pytest_bettertogether.prompt import Message
 from pytest_bettertogether.recipe import LoraTuning, Sampling
@@ -20,19 +24,29 @@ from pytest_bettertogether.results import Usage
 PROMPTS = [Prompt((Message("user", f"question {n} \ud800"),), noise=n) for n in range(3)]
 WARM, GREEDY = Sampling(temperature=0.5), Sampling(temperature=0.0)
 ROWS = [TrainingRow(prompt.messages, "answer") for prompt in PROMPTS]
+ADAPTER, START = Adapter("here", "d1"), Adapter("there", "d2")
+NAMES = "model revision weights backend loops device dtype threads rows torch transformers peft"
+IDENTITY = dict.fromkeys(NAMES.split(), "one")
+"""What the Hugging Face engine says of itself (test_huggingface.py holds it to that)."""
+IDENTITIES = [
+    *(({"engine": {**IDENTITY, name: "other"}}, False) for name in IDENTITY),
+    ({"engine": {**IDENTITY, "added": "fact"}}, False),
+    ({"engine": dict(reversed(IDENTITY.items()))}, True),
+]
+"""What another engine says, and whether it replays."""
 
 
 class Engine(Scripted):
     """Writes real adapter folders, so that their digests can be checked."""
 
-    def __init__(self, journal, identity="one"):
+    def __init__(self, journal, identity=IDENTITY):
         super().__init__(lambda messages, adapter: f"to {messages[-1].content} by {adapter}")
         self.folder, self.identity = journal.adapters, identity
 
     def describe(self):
-        return {"model": self.identity}
+        return self.identity
 
-    def finetune(self, rows, recipe, seed, start=None):
+    def finetune(self, rows, recipe, seed, start=None, checkpoint=None):
         super().finetune(rows, recipe, seed, start)
         aside = self.folder / f"new{len(self.trained)}"
         aside.mkdir()
@@ -72,18 +86,23 @@ def test_a_batch_is_computed_once_and_replayed_to_later_sessions(journal, tmp_pa
         ({}, True),
         ({"sampling": replace(WARM, top_p=0.5)}, False),
         ({"sampling": replace(WARM, max_tokens=5)}, False),
-        ({"adapter": Adapter("elsewhere", "d1")}, False),
+        ({"sampling": replace(WARM, temperature=0.6)}, False),
+        ({"adapter": None}, False),
         ({"prompts": PROMPTS[:2]}, False),
         ({"prompts": PROMPTS[::-1]}, False),
         ({"prompts": [replace(PROMPTS[0], noise=9), *PROMPTS[1:]]}, False),
         ({"prompts": [Prompt((Message("system", "question 0 \ud800"),)), *PROMPTS[1:]]}, False),
-        ({"identity": "two"}, False),
+        ({"adapter": START}, False),
+        ({"adapter": replace(ADAPTER, path="moved")}, True),
+        *IDENTITIES,
     ],
+    ids=ascii,
 )
-def test_whatever_could_change_a_completion_is_in_its_key(journal, changed, replayed):
-    Journaled(Engine(journal), journal).generate(PROMPTS, WARM)
-    later = Journaled(Engine(journal, changed.pop("identity", "one")), journal)
-    later.generate(**{"prompts": PROMPTS, "sampling": WARM, **changed})
+def test_whatever_could_change_a_completion_is_in_its_key_and_nothing_else(journal, changed, replayed):
+    Journaled(Engine(journal), journal).generate(PROMPTS, WARM, ADAPTER)
+    changed = dict(changed)
+    later = Journaled(Engine(journal, changed.pop("engine", IDENTITY)), journal)
+    later.generate(**{"prompts": PROMPTS, "sampling": WARM, "adapter": ADAPTER, **changed})
     assert (later.engine.calls == []) == replayed
 
 
@@ -104,37 +123,126 @@ def test_an_adapter_is_trained_once(journal):
 
 
 @pytest.mark.parametrize(
-    "changed",
-    [{"rows": ROWS[:2]}, {"recipe": LoraTuning(rank=2)}, {"seed": 2}, {"start": Adapter("elsewhere", "d1")}],
+    ("changed", "replayed"),
+    [
+        ({}, True),
+        ({"rows": ROWS[:2]}, False),
+        ({"rows": ROWS[::-1]}, False),
+        ({"rows": [replace(ROWS[0], completion="other"), *ROWS[1:]]}, False),
+        ({"rows": [replace(ROWS[0], messages=PROMPTS[1].messages), *ROWS[1:]]}, False),
+        *(
+            ({"recipe": replace(LoraTuning(), **{name: value})}, name in ("attempts", "min_traces"))
+            for name, value in {
+                **{each.name: 9 for each in fields(LoraTuning)},
+                "dropout": 0.9,
+                "warmup": 0.9,
+                "targets": "v_proj",
+            }.items()
+        ),
+        ({"seed": 2}, False),
+        ({"start": None}, False),
+        ({"start": ADAPTER}, False),
+        ({"start": replace(START, path="moved")}, True),
+        *IDENTITIES,
+    ],
+    ids=ascii,
 )
-def test_whatever_could_change_an_adapter_is_in_its_key(journal, changed):
-    engine = Journaled(Engine(journal), journal)
-    engine.finetune(ROWS, LoraTuning(), 1)
-    engine.finetune(**{"rows": ROWS, "recipe": LoraTuning(), "seed": 1, **changed})
-    assert len(engine.engine.trained) == 2
+def test_whatever_could_change_an_adapter_is_in_its_key_and_nothing_else(journal, changed, replayed):
+    Journaled(Engine(journal), journal).finetune(ROWS, LoraTuning(), 1, START)
+    changed = dict(changed)
+    later = Journaled(Engine(journal, changed.pop("engine", IDENTITY)), journal)
+    later.finetune(**{"rows": ROWS, "recipe": LoraTuning(), "seed": 1, "start": START, **changed})
+    assert (later.engine.trained == []) == replayed
 
 
-@pytest.mark.parametrize("damage", ["change", "remove"])
-def test_a_damaged_adapter_is_trained_again(journal, damage):
+def test_neither_fresh_objects_nor_another_place_change_a_key(journal, tmp_path):
+    Journaled(Engine(journal), journal).generate(PROMPTS, WARM)
+    journal.close()
+    moved = Journal(journal.folder.rename(tmp_path / "moved"))
+    later = Journaled(Engine(moved), moved)
+    later.generate([replace(prompt) for prompt in PROMPTS], replace(WARM))
+    assert later.engine.calls == []
+    moved.close()
+
+
+def flip(file, where=-10):
+    content = bytearray(file.read_bytes())
+    content[where] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGE = {
+    "flipped byte": lambda folder: flip(folder / ADAPTER_FILES[0]),
+    "truncated file": lambda folder: (folder / ADAPTER_FILES[0]).write_bytes(b"x"),
+    "altered configuration": lambda folder: flip(folder / ADAPTER_FILES[1]),
+    "missing file": lambda folder: (folder / ADAPTER_FILES[1]).unlink(),
+    "missing folder": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_adapter_is_trained_again_and_counted(journal, damage):
     engine = Journaled(Engine(journal), journal)
     training = engine.finetune(ROWS, LoraTuning(), 1)
-    weights = journal.adapters / training.adapter.digest / ADAPTER_FILES[0]
-    if damage == "change":
-        weights.write_text("x")
-    else:
-        weights.unlink()
-    assert engine.finetune(ROWS, LoraTuning(), 1) == training
-    assert len(engine.engine.trained) == 2
+    DAMAGE[damage](journal.adapters / training.adapter.digest)
+    again = Journaled(Engine(journal), journal)
+    assert again.finetune(ROWS, LoraTuning(), 1) == training
+    assert (len(again.engine.trained), journal.damaged) == (1, {"adapter": 1})
+    assert again.finetune(ROWS, LoraTuning(), 1) == training
+    assert (len(again.engine.trained), journal.damaged) == (1, {"adapter": 1})  # it is whole again
 
 
-def test_a_damaged_completion_is_computed_again(journal):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "value = replace(value, 'question 1', 'question 7')",
+        "value = substr(value, 1, length(value) / 2)",
+        "value = ''",
+        "value = NULL",
+        "value = CAST(x'ff00ff' AS TEXT)",
+        "checksum = NULL",
+        "checksum = '0000000000000000'",
+    ],
+)
+def test_a_damaged_completion_is_computed_again_and_counted(journal, damage):
     engine = Journaled(Engine(journal), journal)
     completions = engine.generate(PROMPTS, WARM)
-    with sqlite3.connect(journal.folder / "journal.sqlite") as connection:
-        connection.execute("UPDATE entry SET value = replace(value, 'question 1', 'question 7')")
-    connection.close()
+    journal._connection.execute(f"UPDATE entry SET {damage}")  # noqa: S608
     assert engine.generate(PROMPTS, WARM) == completions
-    assert len(engine.engine.calls) == 6
+    assert engine.generate(PROMPTS, WARM) == completions
+    assert (len(engine.engine.calls), journal.damaged) == (6, {"completion entry": 1})
+
+
+def test_one_line_says_what_was_damaged():
+    found = {"completion entry": 1, "adapter": 1}
+    assert damage_line(found) == "journal: 1 damaged completion entry and 1 damaged adapter were computed again"
+    assert damage_line({"completion entry": 2}) == "journal: 2 damaged completion entries were computed again"
+    assert damage_line({"adapter": 1}) == "journal: 1 damaged adapter was computed again"
+
+
+def test_a_flipped_byte_in_the_file_is_found_wherever_it_is(journal, tmp_path):
+    """Every 97th byte of the data base in turn: a replay is right, is computed again, or is refused; never wrong."""
+    engine = Journaled(Engine(journal), journal)
+    completions = engine.generate(PROMPTS, WARM)
+    journal.close()
+    file = journal.folder / "journal.sqlite"
+    whole, ends = file.read_bytes(), Counter()
+    for where in range(0, len(whole), 97):
+        file.write_bytes(whole)
+        flip(file, where)
+        try:
+            damaged = Journal(journal.folder)
+        except JournalError:
+            ends["refused"] += 1
+            continue
+        try:
+            found = Journaled(Engine(damaged), damaged)
+            assert found.generate(PROMPTS, WARM) == completions
+            ends["replayed" if not found.engine.calls else "computed again"] += 1
+        except JournalError:
+            ends["refused"] += 1
+        damaged.close()
+    assert all(ends[each] for each in ("replayed", "computed again", "refused")), ends
 
 
 def test_fresh_ignores_what_is_there_and_replaces_it(journal, tmp_path):
@@ -151,17 +259,90 @@ def test_it_keeps_itself_out_of_version_control(journal):
 
 
 def test_a_newer_journal_is_refused_politely(journal, tmp_path):
-    journal._connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(JournalError, match="schema 2, this version reads 1: name another folder with --bt-journal"):
+    journal._connection.execute("PRAGMA user_version = 3")
+    with pytest.raises(JournalError, match="schema 3, this version reads 2: name another folder with --bt-journal"):
         Journal(tmp_path / "journal")
 
 
-def test_something_else_in_its_place_is_one_clear_error(tmp_path):
+def test_a_damaged_data_base_is_one_clear_error(tmp_path):
     (tmp_path / "journal.sqlite").write_text("not a data base, but long enough to be taken for one" * 50)
-    with pytest.raises(
-        JournalError, match="cannot be used: file is not a database: delete it, or name another with --bt-journal"
-    ):
+    with pytest.raises(JournalError, match=r"is damaged: file is not a database: move its journal.sqlite\* files away"):
         Journal(tmp_path)
+
+
+def test_a_journal_that_cannot_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "journal").write_text("in the way")
+    with pytest.raises(JournalError, match=r"cannot be used: .*: name another folder with --bt-journal"):
+        Journal(tmp_path / "journal")
+
+
+FILLING = """
+import errno, resource, sys
+from pathlib import Path
+from pytest_bettertogether.errors import JournalError
+from pytest_bettertogether.journal import Journal
+
+folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+journal = Journal(folder)
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+for n in range(10_000):
+    try:
+        journal.put(str(n), ["x" * 1000, n])
+    except JournalError as error:
+        print(n, error)
+        break
+assert all(journal.get(str(k)) == ["x" * 1000, k] for k in range(n))
+"""
+
+
+def fill(folder, limit=0):
+    """Write entries until the disk is full, in a process of its own; how many it could, and what it was told."""
+    done = subprocess.run(
+        [sys.executable, "-c", FILLING, folder, str(limit)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    number, _, words = done.stdout.partition(" ")
+    journal = Journal(folder)
+    assert all(journal.get(str(n)) for n in range(int(number)))
+    assert not journal.damaged
+    journal.close()
+    return int(number), words
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 KB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", folder]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)  # noqa: S607
+
+
+def test_a_full_disk_is_one_clear_error_and_harms_nothing(small_disk):
+    number, words = fill(small_disk)
+    assert number > 10
+    assert "cannot be written, the disk is full (database or disk is full): free some space" in words
+    assert "what it holds already is unharmed" in words
+
+
+def test_a_file_that_may_grow_no_further_harms_nothing(tmp_path):
+    number, words = fill(tmp_path, 100_000)
+    assert number > 5
+    assert "cannot be" in words
+    assert "journal" in words
+
+
+def test_a_full_disk_under_an_adapter_is_the_same_error(journal):
+    class Full(Engine):
+        def finetune(self, *args):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(JournalError, match=r"the disk is full .*No space left on device.*unharmed"):
+        Journaled(Full(journal), journal).finetune(ROWS, LoraTuning(), 1)
 
 
 OPENING = """

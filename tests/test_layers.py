@@ -10,18 +10,22 @@ import pytest
 ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 
 LAYERS = [
+    ["cli"],
     ["plugin"],
     ["cells"],
+    ["plan"],
     ["report"],
     ["gate"],
     ["optimize"],
     ["evaluate"],
     ["lockstep"],
-    ["models", "suite"],
+    ["models", "suite", "freezing"],
+    ["journaled", "upkeep"],
     ["journal"],
     ["backends", "tiny"],
     ["recipe", "prompt"],
     ["data"],
+    ["budget"],
     ["program", "metrics", "results", "strategy", "seeds", "atomic", "errors", "progress"],
 ]
 """From the top down."""

@@ -49,20 +49,22 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class Training:
-    """A finished fine-tuning: the adapter and the mean loss of each epoch."""
+    """A finished fine-tuning: the adapter, the mean loss of each epoch, and the optimiser steps of all epochs."""
 
     adapter: Adapter
     losses: tuple[float, ...]
     steps: int
+    resumed: int = 0
+    """Of the steps, those that a checkpoint held already."""
 
 
 def adapter_digest(folder: Path) -> str:
-    """16 hex digits over an adapter's files; empty if one is missing."""
+    """16 hex digits over an adapter's files; empty if one cannot be read."""
     state = hashlib.sha256()
     try:
         for name in ADAPTER_FILES:
             state.update((folder / name).read_bytes())
-    except FileNotFoundError:
+    except OSError:
         return ""
     return state.hexdigest()[:16]
 
@@ -77,9 +79,18 @@ class Backend(Protocol):
         ...
 
     def finetune(
-        self, rows: Sequence[TrainingRow], recipe: LoraTuning, seed: int, start: Adapter | None = None
+        self,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None = None,
+        checkpoint: Path | None = None,
     ) -> Training:
-        """Train a new adapter on `rows`; with `start` it begins as that adapter's copy."""
+        """Train a new adapter on `rows`; with `start` it begins as that adapter's copy.
+
+        At the path `checkpoint`, which stands for this very training, an engine may keep what it needs to go on
+        after it was killed, to the same result; whoever asks removes it when the training is finished.
+        """
         ...
 
     def describe(self) -> dict[str, str]:

@@ -27,6 +27,10 @@ from .adapters import Adapters, quiet
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
 
+LOOPS = 1
+"""Revision of the decode loop below and of the training loop in lora.py. Raise it with any change that could alter a
+token or a weight: it is part of what the engine says of itself, so that the journal replays nothing from before."""
+
 BATCH_TOKENS = 32_768
 """Prompt and new tokens of one batch at most: bounds the memory of keys, values and logits."""
 
@@ -69,6 +73,7 @@ class HuggingFace:
         return {
             **self.identity,
             "backend": "hf",
+            "loops": str(LOOPS),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
             "dtype": str(self.base.dtype).removeprefix("torch."),
             "threads": str(self.threads),
@@ -104,9 +109,15 @@ class HuggingFace:
         return [completions[i] for i in range(len(prompts))]
 
     def finetune(
-        self, rows: Sequence[TrainingRow], recipe: LoraTuning, seed: int, start: Adapter | None = None
+        self,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None = None,
+        checkpoint: Path | None = None,
     ) -> Training:
         """Train a LoRA adapter; the loss covers each row's completion and its end-of-turn token, nothing else."""
+        from .checkpoint import Checkpoint
         from .lora import train  # peft takes seconds to import: only programs that reach a weight step pay
 
         encoded = [self.encode_row(row) for row in rows]
@@ -116,7 +127,7 @@ class HuggingFace:
                 f"a training row of {longest} tokens exceeds the context of {self.context} by {longest - self.context}"
             )
         with _threads(self.threads), _memory(f"training on rows of up to {longest} tokens (lower lora.batch)"):
-            return train(self.adapters, encoded, recipe, seed, start)
+            return train(self.adapters, encoded, recipe, seed, start, Checkpoint(checkpoint))
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a chat, up to where the model's answer begins."""

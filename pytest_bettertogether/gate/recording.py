@@ -9,15 +9,18 @@ from .baselines import Recorded, read, remove, write
 from .git import commit
 from .verdict import Baseline, Terms
 
+UNSOUND = ("failed", "worse", "invalid", "stopped")
+"""What becomes of a cell whose score is not recorded, if it has one."""
+
 
 def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, only_new: bool = False) -> list[str]:
-    """Write the cells that did not fail into their baseline files; a line on each, old score to new.
+    """Write the cells that ended soundly into their baseline files; a line on each, old score to new.
 
     With `only_new`, those that had none. A drop that is significant at `alpha` is marked.
     """
     lines = []
     made = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(root)}
-    kept = [each for each in records if each.result is not None and each.status not in ("failed", "worse", "invalid")]
+    kept = [each for each in records if each.result is not None and each.status not in UNSOUND]
     for path in sorted({Path(each.baselines) for each in kept}):
         mine = {each.result.id: each for each in kept if Path(each.baselines) == path and each.result is not None}
         task = next(iter(mine.values())).task

@@ -51,7 +51,7 @@ def better_together(experiment: Experiment, strategy: Strategy, remember: Rememb
     weights and clears the demos. So a path of steps names a program, and strategies with a
     common beginning can share it.
     """
-    states, records = [ProgramState()], list[StepRecord]()
+    states, records = [experiment.start], list[StepRecord]()
     for path in strategy.prefixes():
         optimize = partial(OPTIMIZERS[path[-1]], experiment, states[-1], path)
         outcome = remember(path, optimize)
@@ -84,7 +84,7 @@ def run_seed(
             dev_scores[Strategy(path).id] = on_dev.mean
             spent += on_dev.usage
         chosen = max(range(len(paths)), key=lambda i: (list(dev_scores.values())[i], -i))
-    seed = experiment.derive(*paths[chosen], "test")
+    seed = experiment.test_seed(paths[chosen])
     experiment.progress.begin("test", len(experiment.splits.test))
     evaluation = evaluate(experiment, optimized.states[chosen], experiment.splits.test, seed)
     return SeedResult(

@@ -104,12 +104,22 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """On the xdist controller, take over what a worker knows of obsolete baselines: it has collected, we have not."""
-    from .distribution import obsolete
+    """On the xdist controller, take over what a worker knows: it has collected and run cells, we have not."""
+    from .distribution import left
 
-    found = obsolete(node)
-    if found:
-        _session(node.config).obsolete = found
+    obsolete, damaged = left(node)
+    if obsolete:
+        _session(node.config).obsolete = obsolete
+    if damaged:
+        _session(node.config).damaged.update(damaged)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """With `-n auto`, one worker for each GPU where suites are selected."""
+    from .placement import workers
+
+    return workers(config)
 
 
 @pytest.hookimpl(optionalhook=True, trylast=True)
@@ -118,6 +128,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from .distribution import make_scheduler
 
     return make_scheduler(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With --bt-plan, work out what the tests would cost in place of running them."""
+    if SESSION not in session.config.stash or not _session(session.config).settings.plan:
+        return None
+    _session(session.config).plan(session.items)
+    return True
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
@@ -197,9 +216,9 @@ class Collector:
             session.end()
             output = getattr(self.config, "workeroutput", None)
             if output is not None:
-                from .distribution import tell_obsolete
+                from .distribution import leave
 
-                tell_obsolete(output, session.obsolete)
+                leave(output, session.obsolete, session.damaged)
             elif session.records or session.obsolete:
                 from .finish import write_files
 
@@ -209,15 +228,20 @@ class Collector:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the comparison, if a cell has run."""
     session = config.stash.get(SESSION, None)
-    if session is None or not (session.records or session.written):
+    if session is None or not (session.records or session.written or session.planned):
         return
     from ..report.text import ASCII, UNICODE, lines
 
     terminalreporter.section("better together", sep="-")
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"
     marks = UNICODE if UNICODE.fit(encoding) else ASCII
+    if session.planned:
+        from ..plan import ASCII as SIGNS
+
+        for line in session.planned:
+            terminalreporter.write_line(line if marks is UNICODE else line.translate(SIGNS))
     table = lines(session.records, marks, verbose=config.get_verbosity() > 0) if session.records else ()
-    for line in (*table, *session.written):
+    for line in (*table, *session.notes(), *session.written):
         terminalreporter.write_line(line)
 
 

@@ -23,11 +23,13 @@ class Attempt:
     result: CellResult | None = None
     fault: str = ""
     """Why the run broke."""
+    spent: str = ""
+    """What the session's budget stopped it with."""
     paid: Paid = field(default_factory=Paid)
 
     def record(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> CellRecord:
         """How it ended, as plain data."""
-        reason = self.fault or (self.result.refused if self.result else "")
+        reason = self.fault or self.spent or (self.result.refused if self.result else "")
         if not reason and report.failed and call.excinfo:
             reason = call.excinfo.exconly().partition("\n")[0]
         return self._record(self._status(report), reason)
@@ -55,6 +57,8 @@ class Attempt:
             verdict = self.baseline.verdict(self.result)
         if self.fault:
             return "invalid"
+        if self.spent:
+            return "stopped"
         if report.failed:
             small = verdict == "too small" and self.baseline is not None and self.baseline.terms.too_small_fails
             return "worse" if verdict in ("worse", "refused") else "too_small" if small else "failed"

@@ -33,15 +33,17 @@ def tell(workerinput: Mapping[str, Any], cells: Iterable[pytest.Item]) -> None:
         workerinput[CHANNEL].send({nodeid: group for nodeid, group in groups.items() if group})
 
 
-def tell_obsolete(workeroutput: dict[str, Any], found: Mapping[Path, Sequence[str]]) -> None:
-    """Leave what a worker knows of obsolete baselines where the controller finds it when the worker is done."""
-    workeroutput[CHANNEL] = {str(path): list(cells) for path, cells in found.items()}
+def leave(workeroutput: dict[str, Any], obsolete: Mapping[Path, Sequence[str]], damaged: Mapping[str, int]) -> None:
+    """Leave what a worker knows of obsolete baselines, and of damage to the journal, where the controller finds it."""
+    found = {str(path): list(cells) for path, cells in obsolete.items()}
+    workeroutput[CHANNEL] = {"obsolete": found, "damaged": dict(damaged)}
 
 
-def obsolete(node: Any) -> dict[Path, tuple[str, ...]]:
-    """What a worker that is done knew of obsolete baselines, on the controller; nothing of one that crashed."""
+def left(node: Any) -> tuple[dict[Path, tuple[str, ...]], dict[str, int]]:
+    """What a worker that is done left, on the controller; nothing of one that crashed."""
     found = getattr(node, "workeroutput", {}).get(CHANNEL, {})
-    return {Path(path): tuple(cells) for path, cells in found.items()}
+    obsolete = {Path(path): tuple(cells) for path, cells in found.get("obsolete", {}).items()}
+    return obsolete, found.get("damaged", {})
 
 
 def make_scheduler(config: pytest.Config, log: Any) -> Any:

@@ -23,6 +23,9 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
     if settings.update_baselines and session.records:
         lines += record_baselines(session.records, root, settings.alpha, settings.update_baselines == "new")
     lines += obsolete_lines(session.obsolete, root, settings.prune_baselines)
+    frozen = [each.result for each in session.records if each.result and not each.result.refused]
+    if settings.export and frozen:
+        lines.append(f"frozen programs: {sum(len(each.seeds) for each in frozen)} in {settings.export}")
     for kind, path in settings.reports if session.records else ():
         if kind == "json":
             text = json.dumps(document(session.records, _run(config, started)), indent=1) + "\n"

@@ -71,6 +71,13 @@ def _points(text: str) -> float:
     return value
 
 
+def _minutes(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected minutes, as in 30 or 0.5")
+    return value
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -197,6 +204,32 @@ OPTIONS = (
         "DIR",
         default=".bettertogether",
     ),
+    Option(
+        "export",
+        "Write the program of each cell and seed, its prompts, demos and weights with a model card, to "
+        "DIR/<task>/<model>-<strategy>/seed<k> (default: nowhere).",
+        "DIR",
+    ),
+    Option(
+        "max-calls",
+        "Stop before the batch with which more LM calls would have been made than N; replayed calls are free. Cells "
+        "that are stopped fail, and the same command goes on with them. Under xdist: of each worker (default: "
+        "unlimited).",
+        "N",
+        _positive,
+    ),
+    Option(
+        "max-tokens",
+        "Stop after the batch with which N tokens, in and out, are used (default: unlimited).",
+        "N",
+        _positive,
+    ),
+    Option(
+        "max-minutes",
+        "Stop after the batch or training that is under way M minutes after the first cell began (default: unlimited).",
+        "M",
+        _minutes,
+    ),
 )
 
 
@@ -223,6 +256,12 @@ def add_options(parser: pytest.Parser) -> None:
         "--bt-fresh",
         action="store_true",
         help="Compute everything anew and replace what the journal holds of it (default: replay what is there).",
+    )
+    group.addoption(
+        "--bt-plan",
+        action="store_true",
+        help="Print what the collected cells would cost, and what of it the journal holds, without loading a model; "
+        "run nothing (default: run).",
     )
     group.addoption(
         "--bt-update-baselines",
@@ -253,7 +292,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def asked(config: pytest.Config) -> bool:
     """Whether the user gave any option of ours, on the command line or in the ini file."""
-    flags = ("bt_offline", "bt_fresh", "bt_update_baselines", "bt_prune_baselines", "bt_allow_ci_update")
+    flags = ("bt_offline", "bt_fresh", "bt_plan", "bt_update_baselines", "bt_prune_baselines", "bt_allow_ci_update")
     # Not by truth: 0 is a value.
     if any(config.getoption(name) not in (None, False) for name in (*(each.ini for each in OPTIONS), *flags)):
         return True

@@ -13,6 +13,7 @@ SHOWN: dict[Status, tuple[str, str]] = {
     "worse": ("W", "WORSE"),
     "invalid": ("I", "INVALID"),
     "refused": ("r", "REFUSED"),
+    "stopped": ("S", "STOPPED"),
 }
 """Those that are more than pytest's own passed, failed and skipped."""
 

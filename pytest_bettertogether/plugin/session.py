@@ -2,16 +2,19 @@
 
 import shlex
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..data import Task
-from ..errors import BetterTogetherError
+from ..errors import BetterTogetherError, BudgetError
 from ..progress import Progress
 from ..results import CellRecord, CellResult, Paid
 from ..strategy import Strategy
@@ -24,6 +27,7 @@ from .settings import Settings, read_settings
 from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
+    from ..backends.devices import Claim
     from ..cells import Cells
     from ..gate.baselines import Source
     from ..gate.scope import Scope
@@ -41,20 +45,30 @@ class Session:
     """Each cell that has run; under xdist on the controller only."""
     written: list[str] = field(default_factory=list)
     """What was written into baselines and reports, line by line."""
+    planned: list[str] = field(default_factory=list)
+    """What --bt-plan found out, line by line."""
     running: Attempt | None = None
     """The attempt that has begun a cell and has no report yet; one left when the session ends was interrupted."""
+    claim: "Claim | None" = None
+    """The GPU of this worker."""
     obsolete: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     """Baselines that belong to no suite any more, by file."""
+    damaged: Counter[str] = field(default_factory=Counter)
+    """What was found damaged in the journal, by kind."""
     _tasks: dict[Path, Task] = field(default_factory=dict)
 
     @cached_property
     def cells(self) -> "Cells":
         """The cells' engine room; making it opens the journal."""
+        from ..budget import Budget
         from ..cells import Cells
         from ..journal import Journal
+        from .placement import place
 
         settings = self.settings
-        return Cells(Journal(settings.journal, settings.fresh), settings.limit, settings.select, settings.offline)
+        self.claim = place(self.config)
+        journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
+        return Cells(journal, settings.limit, settings.select, settings.offline, budget)
 
     @cached_property
     def scope(self) -> "Scope":
@@ -74,6 +88,8 @@ class Session:
         """Let go of what `cells` holds."""
         if "cells" in vars(self):
             self.cells.close()
+        if self.claim:
+            self.claim.release()
 
     def suite(self, node: pytest.Item) -> Suite | None:
         """The suite of a marked test, or None. Raises CollectError for a marker that cannot work."""
@@ -145,16 +161,37 @@ class Session:
         self.records.append(CellRecord.from_json(record))
 
     def end(self) -> None:
-        """Note a cell that was still running when the session ended."""
+        """Note a cell that was still running when the session ended, and what its journal was like."""
         if self.running:
             self.records.append(self.running.stopped())
+        if "cells" in vars(self):
+            self.damaged += self.cells.journal.damaged
+
+    def notes(self) -> Iterator[str]:
+        """A line on whatever else the user should know of this session."""
+        if self.damaged:
+            from ..journal import damage_line
+
+            yield damage_line(self.damaged)
+
+    def plan(self, items: Iterable[pytest.Item]) -> None:
+        """Find out what the cells among `items` would cost. Raises UsageError where that cannot be."""
+        wanted = []
+        for item in items:
+            suite, parameters = self.suite(item), getattr(item, "callspec", None)
+            if suite and parameters and {"bt_model", "bt_strategy"} <= set(parameters.params):
+                wanted.append((suite, parameters.params["bt_model"], parameters.params["bt_strategy"]))
+        try:
+            self.planned += self.cells.plan(wanted, self.settings.seeds).lines() if wanted else ()
+        except BetterTogetherError as error:
+            raise pytest.UsageError(f"--bt-plan: {error}") from None
 
     def run(self, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
         """Run a cell on behalf of an item, and note what it cost or why it broke."""
         __tracebackhide__ = True
         began = time.perf_counter()
         self.running = attempt
-        attempt.fault = ""  # of an earlier attempt, under pytest-rerunfailures
+        attempt.fault = attempt.spent = ""  # of an earlier attempt, under pytest-rerunfailures
         line = progress_line(self.config)
         try:
             cells = self.cells
@@ -167,13 +204,34 @@ class Session:
                 now = cells.paid()
                 spent = Paid(now.usage - before.usage, now.train_steps - before.train_steps)
                 attempt.paid += Paid(spent.usage, spent.train_steps, time.perf_counter() - began)
+        except BudgetError as error:
+            attempt.spent = str(error)
+            raise pytest.fail.Exception(f"stopped: {error}", pytrace=False) from None
         # Whatever broke (pytest-timeout uses pytest.fail): the cell is invalid, and the error goes on to the user.
         except (Exception, pytest.fail.Exception) as error:
             attempt.fault = f"{type(error).__name__}: {error}"
             raise_for_user(error)
         if strategy.id == attempt.strategy:
             attempt.result = result
+            self._export(attempt.suite, result)
         return result
+
+    def _export(self, suite: Suite, result: CellResult) -> None:
+        """Freeze a cell's programs, where that was asked for."""
+        folder = self.settings.export
+        if folder is None or result.refused:
+            return
+        from ..gate.git import commit
+
+        about = {
+            "written by": f"pytest-bettertogether {version('pytest-bettertogether')}",
+            "commit": commit(self.config.rootpath),
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+        try:
+            self.cells.export(suite, result, folder, about)
+        except OSError as error:
+            pytest.fail(f"--bt-export={folder}: cannot write the programs of {result.id}: {error}", pytrace=False)
 
 
 def session_of(config: pytest.Config) -> Session:

@@ -12,6 +12,7 @@ import pytest
 from ..models import BUILT_IN, Model, find
 from ..strategy import Strategy
 from .options import OPTIONS, Option
+from .placement import check
 
 CI = ("CI", "BUILD_NUMBER")
 """Set in the environment by CI services, as pytest itself asks."""
@@ -40,6 +41,10 @@ class Settings:
     select: Literal["last", "best"]
     journal: Path
     fresh: bool
+    export: Path | None
+    plan: bool
+    budget: tuple[int | None, int | None, float | None]
+    """LM calls, tokens and minutes at most."""
     offline: bool
     reports: tuple[tuple[str, Path], ...]
     """(kind, file) of each report to write."""
@@ -50,8 +55,10 @@ def read_settings(config: pytest.Config) -> Settings:
     value = {each.name: _value(config, each) for each in OPTIONS}
     update = config.getoption("bt_update_baselines")
     _check_writing(config, update, value)
+    models = _models(config, value["model"], value["set"] or ())
+    check(config, len(models))
     return Settings(
-        models=_models(config, value["model"], value["set"] or ()),
+        models=models,
         strategies=tuple(Strategy.parse(text) for text in dict.fromkeys(value["strategy"] or ())),
         seeds=tuple(value["seeds"]),
         limit=value["limit"],
@@ -66,6 +73,9 @@ def read_settings(config: pytest.Config) -> Settings:
         select=value["select"],
         journal=_journal(config, value["journal"]),
         fresh=config.getoption("--bt-fresh"),
+        export=_export(config, value["export"]),
+        plan=_plan(config),
+        budget=(value["max-calls"], value["max-tokens"], value["max-minutes"]),
         offline=_offline(config),
         reports=tuple(_destination(config, text) for text in dict.fromkeys(value["report"] or ())),
     )
@@ -88,6 +98,13 @@ def _check_writing(config: pytest.Config, update: str | None, value: Mapping[str
             f"{option} is refused in CI ({' or '.join(CI)} is set): a run that records its own bar gates nothing. "
             "Record on your machine and commit the file, or add --bt-allow-ci-update"
         )
+
+
+def _plan(config: pytest.Config) -> bool:
+    plan = bool(config.getoption("--bt-plan"))
+    if plan and getattr(config.option, "dist", "no") != "no":
+        raise pytest.UsageError("--bt-plan runs nothing that workers could share: add -n0")
+    return plan
 
 
 def _value(config: pytest.Config, option: Option) -> Any:
@@ -145,6 +162,14 @@ def _models(config: pytest.Config, names: Sequence[str], assignments: Sequence[s
 def _journal(config: pytest.Config, written: str) -> Path:
     folder = config.rootpath / Path(written).expanduser()
     _writable(_origin(config, "journal"), folder)
+    return folder
+
+
+def _export(config: pytest.Config, written: str | None) -> Path | None:
+    if not written:
+        return None
+    folder = config.invocation_params.dir / Path(written).expanduser()
+    _writable(_origin(config, "export"), folder)
     return folder
 
 

@@ -1,0 +1,162 @@
+"""An engine behind the journal: what it has been asked before is replayed, the rest computed and kept.
+
+A key holds everything that could change what is kept under it: the messages as rendered, which is why the
+version of this package is no part of it (a change to programs, prompts or recipes shows in them); sampling and
+noise; adapter; and all that the engine says of itself, down to the revision of our own decode and training loops
+(`LOOPS` in backends/huggingface.py). Where a thing is kept, and what task or strategy wants it, is no part of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .backends import Backend, Completion, Prompt, Training, TrainingRow, adapter_digest
+from .budget import Budget
+from .journal import Journal
+from .program import Adapter
+from .recipe import LoraTuning, Sampling
+from .results import Usage
+
+KEYS = 1
+"""Version of the keys' own form; another one meets nothing that was kept before."""
+
+UNTRAINED = {"attempts", "min_traces"}
+"""Values of the recipe that decide what is trained on, not how."""
+
+
+class Journaled:
+    """An engine that asks the journal first. Counts what it had to compute (`paid`, `train_steps`).
+
+    `say` is told what it waits for. Raises BudgetError before it would compute what `budget` does not allow.
+    """
+
+    def __init__(
+        self,
+        engine: Backend,
+        journal: Journal,
+        say: Callable[[str], object] = str,
+        budget: Budget | None = None,
+    ) -> None:
+        self.engine, self.journal, self.say = engine, journal, say
+        self.budget = budget or Budget()
+        self.identity = engine.describe()
+        self.paid, self.train_steps = Usage(), 0
+
+    def describe(self) -> dict[str, str]:
+        """The engine's own description."""
+        return self.identity
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+    ) -> list[Completion]:
+        """Replay this very batch whole, or compute it whole and keep it.
+
+        Two processes that need the same batch at once both compute it: it is short, and they get the same.
+        """
+        key = _key(
+            "completions",
+            self.identity,
+            adapter=adapter.digest if adapter else "",
+            sampling=asdict(sampling),
+            prompts=[
+                # Greedy tokens need no noise, so that every seed shares them.
+                [[m.role, m.content] for m in prompt.messages] + ([prompt.noise] if sampling.temperature else [])
+                for prompt in prompts
+            ],
+        )
+        kept = self.journal.get(key, "completion entry")
+        if kept is not None:
+            return [Completion(*each) for each in kept]
+        self.budget.allow(len(prompts))
+        completions = self.engine.generate(prompts, sampling, adapter)
+        spent = Usage(
+            len(completions),
+            sum(each.prompt_tokens for each in completions),
+            sum(each.completion_tokens for each in completions),
+        )
+        self.paid += spent
+        self.budget.spend(spent)
+        kept = [[each.text, each.prompt_tokens, each.completion_tokens, each.truncated] for each in completions]
+        self.journal.put(key, kept)
+        return completions
+
+    def finetune(
+        self,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None = None,
+        checkpoint: Path | None = None,
+    ) -> Training:
+        """Replay this very training, if its adapter is still whole; or go on with it where it was killed; or do it."""
+        key = _key(
+            "adapter",
+            self.identity,
+            start=start.digest if start else "",
+            recipe={name: value for name, value in asdict(recipe).items() if name not in UNTRAINED},
+            seed=seed,
+            rows=[[[[m.role, m.content] for m in row.messages], row.completion] for row in rows],
+        )
+        kept = self._trained(key)
+        if kept is not None:
+            return kept
+        return self.compute(key, rows, recipe, seed, start, checkpoint)
+
+    def compute(
+        self,
+        key: str,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None,
+        checkpoint: Path | None,
+    ) -> Training:
+        """Train what is not kept, as the only process that does."""
+        self.budget.allow()
+        with self.journal.owning(key, self._waits):
+            # Whoever had it before us has finished it, or was killed: then its checkpoint is ours.
+            return self._trained(key) or self._train(key, rows, recipe, seed, start, checkpoint)
+
+    def _train(
+        self,
+        key: str,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None,
+        checkpoint: Path | None,
+    ) -> Training:
+        checkpoint = checkpoint or self.journal.checkpoint(key)
+        begun = checkpoint.exists()
+        try:
+            training = self.engine.finetune(rows, recipe, seed, start, checkpoint)
+        except OSError as error:  # nothing but the adapter's files is written in there
+            raise self.journal.unusable(error) from error
+        if begun and not training.resumed:
+            self.journal.found_damaged("checkpoint", key)
+        self.train_steps += training.steps - training.resumed
+        self.journal.put(key, {"digest": training.adapter.digest, "losses": training.losses, "steps": training.steps})
+        checkpoint.unlink(missing_ok=True)
+        return training
+
+    def _waits(self, seconds: float) -> None:
+        self.say(f"another process trains this adapter, waiting for it, {seconds:.0f} s")
+
+    def _trained(self, key: str) -> Training | None:
+        """The training kept under `key`, if its adapter is whole."""
+        kept = self.journal.get(key, "adapter entry")
+        if kept is None:
+            return None
+        folder = self.journal.adapters / kept["digest"]
+        if adapter_digest(folder) != kept["digest"]:
+            self.journal.found_damaged("adapter", key)
+            return None
+        return Training(Adapter(str(folder), kept["digest"]), tuple(kept["losses"]), kept["steps"])
+
+
+def _key(kind: str, identity: Mapping[str, str], **parts: Any) -> str:
+    text = json.dumps([kind, KEYS, identity, parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

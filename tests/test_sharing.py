@@ -1,0 +1,84 @@
+"""Several processes on one journal: an adapter is trained by one and awaited by the others."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TRAIN = """
+import sys, time
+from pathlib import Path
+from test_journal import ADAPTER, ROWS, Engine
+from pytest_bettertogether.journal import Journal
+from pytest_bettertogether.journaled import Journaled
+from pytest_bettertogether.recipe import LoraTuning
+
+folder, who, seconds, seed = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+
+class Slow(Engine):
+    def finetune(self, *args):
+        (folder / f"{who}-trains").touch()
+        time.sleep(seconds)
+        return super().finetune(*args)
+
+def say(text):
+    (folder / f"{who}-waits").write_text(text)
+
+journal = Journal(folder / "journal")
+training = Journaled(Slow(journal), journal, say).finetune(ROWS, LoraTuning(), seed)
+journal.close()
+print(training.adapter.digest)
+"""
+
+
+def train(folder, who, seconds, seed=1):
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN, folder, who, str(seconds), str(seed)],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def appears(file):
+    deadline = time.monotonic() + 30
+    while not file.exists():
+        assert time.monotonic() < deadline, file
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def owner(tmp_path):
+    process = train(tmp_path, "owner", 60)
+    appears(tmp_path / "owner-trains")
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_an_adapter_is_trained_by_one_process_and_awaited_by_the_other(tmp_path):
+    first = train(tmp_path, "first", 2)
+    appears(tmp_path / "first-trains")
+    second = train(tmp_path, "second", 0)
+    digests = [process.communicate()[0] for process in (first, second)]
+    assert digests[0] == digests[1] != ""
+    assert (tmp_path / "second-waits").read_text().startswith("another process trains this adapter, waiting for it,")
+    assert not (tmp_path / "second-trains").exists()
+    assert not (tmp_path / "first-waits").exists()
+
+
+def test_it_is_taken_over_at_once_when_its_owner_is_killed(tmp_path, owner):
+    second = train(tmp_path, "second", 0)
+    appears(tmp_path / "second-waits")
+    killed = time.monotonic()
+    owner.kill()
+    appears(tmp_path / "second-trains")
+    assert time.monotonic() - killed < 1.0
+    assert second.communicate()[0] != ""
+
+
+def test_another_adapter_is_not_waited_for(tmp_path, owner):
+    assert train(tmp_path, "second", 0, seed=2).communicate()[0] != ""
+    assert not (tmp_path / "second-waits").exists()
