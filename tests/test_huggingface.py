@@ -16,7 +16,7 @@ from pytest_bettertogether.backends import Prompt, TrainingRow  # noqa: E402
 from pytest_bettertogether.errors import BackendError  # noqa: E402
 from pytest_bettertogether.models import TINY, load  # noqa: E402
 from pytest_bettertogether.program import Demo  # noqa: E402
-from pytest_bettertogether.prompt import render  # noqa: E402
+from pytest_bettertogether.prompt import LAYOUT, render  # noqa: E402
 from pytest_bettertogether.recipe import LoraTuning, Sampling  # noqa: E402
 
 SIGNATURE = Predict(
@@ -178,6 +178,13 @@ def test_the_engine_names_all_that_its_numbers_depend_on(engine):
     assert set(described) == set(names.split())
     assert all(type(value) is str for value in described.values())
     assert len(described["weights"]) == 16
+
+
+def test_the_formats_own_words_reach_the_model_as_it_learnt_them(engine):
+    messages = PROMPTS[3].messages
+    text = "".join(f"<|{m.role}|>{m.content}{'<|end|>' if m.role == 'assistant' else ''}" for m in messages)
+    assert engine.encode(messages) == engine.tokenizer.encode(f"{text}<|assistant|>", add_special_tokens=False)
+    assert engine.tokenizer.convert_tokens_to_ids(LAYOUT) in engine.encode(messages)
 
 
 def test_it_computes_in_the_type_and_batches_that_the_recipe_asks_for(tmp_path):

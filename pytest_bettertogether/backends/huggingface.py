@@ -27,9 +27,10 @@ from .adapters import Adapters, quiet
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
 
-LOOPS = 1
-"""Revision of the decode loop below and of the training loop in lora.py. Raise it with any change that could alter a
-token or a weight: it is part of what the engine says of itself, so that the journal replays nothing from before."""
+LOOPS = 2
+"""Revision of how prompts are encoded, of the decode loop below and of the training loop in lora.py. Raise it with any
+change that could alter a token or a weight: it is part of what the engine says of itself, so that the journal replays
+nothing from before."""
 
 BATCH_TOKENS = 32_768
 """Prompt and new tokens of one batch at most: bounds the memory of keys, values and logits."""
@@ -65,7 +66,8 @@ class HuggingFace:
         self.adapters = Adapters(self.base, adapters)
         self.context = int(self.base.config.max_position_embeddings)
         self.ends = _end_tokens(self.base, self.tokenizer)
-        special = sorted({*self.tokenizer.all_special_tokens, *map(str, self.tokenizer.added_tokens_decoder.values())})
+        added = [token for token in self.tokenizer.added_tokens_decoder.values() if token.special or _marks(str(token))]
+        special = sorted({*self.tokenizer.all_special_tokens, *map(str, added)})
         self.special = re.compile("|".join(map(re.escape, special))) if special else None
 
     def describe(self) -> dict[str, str]:
@@ -221,6 +223,11 @@ def _batches(encoded: Sequence[Sequence[int]], max_tokens: int, rows: int) -> It
         batch.append(i)
     if batch:
         yield batch
+
+
+def _marks(token: str) -> bool:
+    """Whether an added token that is not called special looks like markup (`<tool_call>`, `[INST]`), not like text."""
+    return token.lstrip().startswith(("<", "["))
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
