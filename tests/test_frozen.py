@@ -139,7 +139,14 @@ def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch)
         cells.close()
         return result.seeds[0], folders
 
-    quick = {"search.candidates": 1, "lora.epochs": 4, "lora.attempts": 1, "lora.min_traces": 1}
+    # No untouched program among the candidates: each has demos, which cost tokens whatever it says.
+    quick = {
+        "search.candidates": 1,
+        "search.fixed_arms": False,
+        "lora.epochs": 10,
+        "lora.attempts": 1,
+        "lora.min_traces": 1,
+    }
     for strategy, sampled in (("p", {}), ("wp", {}), ("p", {"evaluate.temperature": 1.0})):
         was, (folder,) = run_cell("one", replace(TASK, recipe={**quick, **sampled}), strategy)
         task = replace(TASK, program=frozen(Classify, folder), recipe=sampled)
@@ -147,4 +154,5 @@ def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch)
         assert now.examples == was.examples
         assert now.usage == was.usage
         plain, _ = run_cell("one", TASK, "zero")
-        assert now.examples != plain.examples
+        assert now.usage.prompt_tokens > plain.usage.prompt_tokens
+        assert (folder / "adapter").exists() == ("w" in strategy)
