@@ -118,29 +118,22 @@ class Journaled:
         self.budget.allow()
         with self.journal.owning(key, self._waits):
             # Whoever had it before us has finished it, or was killed: then its checkpoint is ours.
-            return self._trained(key) or self._train(key, rows, recipe, seed, start, checkpoint)
-
-    def _train(
-        self,
-        key: str,
-        rows: Sequence[TrainingRow],
-        recipe: LoraTuning,
-        seed: int,
-        start: Adapter | None,
-        checkpoint: Path | None,
-    ) -> Training:
-        checkpoint = checkpoint or self.journal.checkpoint(key)
-        begun = checkpoint.exists()
-        try:
-            training = self.engine.finetune(rows, recipe, seed, start, checkpoint)
-        except OSError as error:  # nothing but the adapter's files is written in there
-            raise self.journal.unusable(error) from error
-        if begun and not training.resumed:
-            self.journal.found_damaged("checkpoint", key)
-        self.train_steps += training.steps - training.resumed
-        self.journal.put(key, {"digest": training.adapter.digest, "losses": training.losses, "steps": training.steps})
-        checkpoint.unlink(missing_ok=True)
-        return training
+            kept = self._trained(key)
+            if kept is not None:
+                return kept
+            checkpoint = checkpoint or self.journal.checkpoint(key)
+            begun = checkpoint.exists()
+            try:
+                training = self.engine.finetune(rows, recipe, seed, start, checkpoint)
+            except OSError as error:  # nothing but the adapter's files is written in there
+                raise self.journal.unusable(error) from error
+            if begun and not training.resumed:
+                self.journal.found_damaged("checkpoint", key)
+            self.train_steps += training.steps - training.resumed
+            told = {"digest": training.adapter.digest, "losses": training.losses, "steps": training.steps}
+            self.journal.put(key, told)
+            checkpoint.unlink(missing_ok=True)
+            return training
 
     def _waits(self, seconds: float) -> None:
         self.say(f"another process trains this adapter, waiting for it, {seconds:.0f} s")

@@ -215,7 +215,8 @@ def test_plain_comparisons_say_what_they_are(suite, assertion, lines):
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
-        ("--bt-alpha=5", "*--bt-alpha: '5': expected a probability between 0 and 1, as in 0.05"),
+        ("--bt-alpha=5", "*--bt-alpha: '5': expected a probability between 0 and 0.5, as in 0.05"),
+        ("--bt-alpha=0.6", "*--bt-alpha: '0.6': expected a probability between 0 and 0.5, as in 0.05"),
         ("--bt-min-effect=-1", "*--bt-min-effect: '-1': expected points of the score from 0 to 100, as in 2.5"),
         ("--bt-detect=ten", "*--bt-detect: 'ten': expected a number"),
         ("--bt-too-small=skip", "*--bt-too-small: 'skip': expected pass or fail"),

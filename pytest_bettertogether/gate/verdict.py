@@ -69,7 +69,9 @@ class Baseline:
 
     def verdict(self, result: CellResult) -> Verdict:
         """What the comparison comes to, whatever the mode."""
-        comparison = self.compare(result)
+        return self._verdict(result, self.compare(result))
+
+    def _verdict(self, result: CellResult, comparison: Comparison | None) -> Verdict:
         if comparison is None:
             lost = self.recorded is not None and not self.recorded.refused and bool(result.refused)
             return "refused" if lost else "holds"
@@ -88,15 +90,16 @@ class Baseline:
     def judge(self, result: CellResult) -> GateRecord:
         """The comparison as plain data."""
         comparison = self.compare(result)
+        verdict = self._verdict(result, comparison)
         if comparison is None:
-            return GateRecord(self.mode, self.terms.alpha, gated=self.gated, verdict=self.verdict(result))
+            return GateRecord(self.mode, self.terms.alpha, gated=self.gated, verdict=verdict)
         ids = [example.id for example in result.seeds[0].examples]
         detectable = comparison.detectable(self.terms.alpha)
         return GateRecord(
             mode=self.mode,
             alpha=self.terms.alpha,
             gated=self.gated,
-            verdict=self.verdict(result),
+            verdict=verdict,
             baseline=comparison.before,
             difference=comparison.difference,
             interval=comparison.interval,

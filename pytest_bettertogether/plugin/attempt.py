@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..results import CellRecord, CellResult, Paid, Status
+from ..results import CellRecord, CellResult, GateRecord, Paid, Status
 from ..suite import Suite
 
 if TYPE_CHECKING:  # the gate's numbers are loaded when a verdict is asked for
@@ -32,13 +32,18 @@ class Attempt:
         reason = self.fault or self.spent or (self.result.refused if self.result else "")
         if not reason and report.failed and call.excinfo:
             reason = call.excinfo.exconly().partition("\n")[0]
-        return self._record(self._status(report), reason)
+        gate = self._gate()  # once: on large splits the tests take a while
+        return self._record(self._status(report, gate), reason, gate)
 
     def stopped(self) -> CellRecord:
         """The record of a cell that the user, or the end of the session, interrupted."""
-        return self._record("stopped", "interrupted: run the same command again, what is finished is kept")
+        reason = "interrupted: run the same command again, what is finished is kept"
+        return self._record("stopped", reason, self._gate())
 
-    def _record(self, status: Status, reason: str) -> CellRecord:
+    def _gate(self) -> GateRecord | None:
+        return self.baseline.judge(self.result) if self.baseline and self.result else None
+
+    def _record(self, status: Status, reason: str, gate: GateRecord | None) -> CellRecord:
         return CellRecord(
             task=self.suite.name,
             model=self.model,
@@ -46,15 +51,13 @@ class Attempt:
             status=status,
             reason=reason,
             result=self.result,
-            gate=self.baseline.judge(self.result) if self.baseline and self.result else None,
+            gate=gate,
             paid=self.paid,
             baselines=str(self.suite.baselines),
         )
 
-    def _status(self, report: pytest.TestReport) -> Status:
-        verdict = "holds"
-        if self.baseline is not None and self.baseline.mode == "gated" and self.result is not None:
-            verdict = self.baseline.verdict(self.result)
+    def _status(self, report: pytest.TestReport, gate: GateRecord | None) -> Status:
+        verdict = gate.verdict if gate and gate.mode == "gated" else "holds"
         if self.fault:
             return "invalid"
         if self.spent:

@@ -59,8 +59,8 @@ def _positive(text: str) -> int:
 
 def _share(text: str) -> float:
     value = _number(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a probability between 0 and 1, as in 0.05")
+    if not 0 < value < 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a probability between 0 and 0.5, as in 0.05")
     return value
 
 
