@@ -13,14 +13,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .backends import Backend, Completion, Prompt, Training, TrainingRow, adapter_digest
+from .backends import (
+    Backend,
+    Completion,
+    Continuation,
+    Likelihood,
+    Prompt,
+    Scoring,
+    Training,
+    TrainingRow,
+    adapter_digest,
+)
 from .budget import Budget
+from .errors import BackendError
 from .journal import Journal
 from .program import Adapter
+from .prompt import Message
 from .recipe import LoraTuning, Sampling
 from .results import Usage
 
-KEYS = 1
+KEYS = 2
 """Version of the keys' own form; another one meets nothing that was kept before."""
 
 UNTRAINED = {"attempts", "min_traces"}
@@ -61,10 +73,10 @@ class Journaled:
             self.identity,
             adapter=adapter.digest if adapter else "",
             sampling=asdict(sampling),
+            # Greedy tokens need no noise, so that every seed shares them.
             prompts=[
-                # Greedy tokens need no noise, so that every seed shares them.
-                [[m.role, m.content] for m in prompt.messages] + ([prompt.noise] if sampling.temperature else [])
-                for prompt in prompts
+                [_turns(each.messages), each.text, each.stop, each.noise if sampling.temperature else 0]
+                for each in prompts
             ],
         )
         kept = self.journal.get(key, "completion entry")
@@ -72,16 +84,33 @@ class Journaled:
             return [Completion(*each) for each in kept]
         self.budget.allow(len(prompts))
         completions = self.engine.generate(prompts, sampling, adapter)
-        spent = Usage(
-            len(completions),
-            sum(each.prompt_tokens for each in completions),
-            sum(each.completion_tokens for each in completions),
-        )
-        self.paid += spent
-        self.budget.spend(spent)
+        prompt_tokens = sum(each.prompt_tokens for each in completions)
+        self._spend(Usage(len(completions), prompt_tokens, sum(each.completion_tokens for each in completions)))
         kept = [[each.text, each.prompt_tokens, each.completion_tokens, each.truncated] for each in completions]
         self.journal.put(key, kept)
         return completions
+
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        """As `generate`. Raises BackendError where the engine cannot say how likely a text is."""
+        if not isinstance(self.engine, Scoring):
+            raise BackendError(
+                f"the {self.identity.get('backend', 'engine')} engine cannot tell how likely a given text is: "
+                "use --bt-backend=hf, or tasks that generate"
+            )
+        key = _key(
+            "likelihoods",
+            self.identity,
+            adapter=adapter.digest if adapter else "",
+            items=[[item.context, item.text] for item in items],
+        )
+        kept = self.journal.get(key, "likelihood entry")
+        if kept is not None:
+            return [Likelihood(*each) for each in kept]
+        self.budget.allow(len(items))
+        found = self.engine.loglikelihood(items, adapter)
+        self._spend(Usage(len(found), sum(each.tokens for each in found), 0))
+        self.journal.put(key, [[each.logprob, each.greedy, each.tokens] for each in found])
+        return found
 
     def finetune(
         self,
@@ -98,7 +127,7 @@ class Journaled:
             start=start.digest if start else "",
             recipe={name: value for name, value in asdict(recipe).items() if name not in UNTRAINED},
             seed=seed,
-            rows=[[[[m.role, m.content] for m in row.messages], row.completion] for row in rows],
+            rows=[[_turns(row.messages), row.completion] for row in rows],
         )
         kept = self._trained(key)
         if kept is not None:
@@ -135,6 +164,10 @@ class Journaled:
             checkpoint.unlink(missing_ok=True)
             return training
 
+    def _spend(self, spent: Usage) -> None:
+        self.paid += spent
+        self.budget.spend(spent)
+
     def _waits(self, seconds: float) -> None:
         self.say(f"another process trains this adapter, waiting for it, {seconds:.0f} s")
 
@@ -148,6 +181,10 @@ class Journaled:
             self.journal.found_damaged("adapter", key)
             return None
         return Training(Adapter(str(folder), kept["digest"]), tuple(kept["losses"]), kept["steps"])
+
+
+def _turns(messages: Sequence[Message]) -> list[list[str]]:
+    return [[message.role, message.content] for message in messages]
 
 
 def _key(kind: str, identity: Mapping[str, str], **parts: Any) -> str:

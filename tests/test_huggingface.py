@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="engine tests need the hf extra")
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 from pytest_bettertogether import Predict  # noqa: E402
-from pytest_bettertogether.backends import Prompt, TrainingRow  # noqa: E402
+from pytest_bettertogether.backends import Continuation, Prompt, TrainingRow  # noqa: E402
 from pytest_bettertogether.errors import BackendError  # noqa: E402
 from pytest_bettertogether.models import TINY, load  # noqa: E402
 from pytest_bettertogether.program import Demo  # noqa: E402
@@ -69,6 +69,56 @@ def test_greedy_tokens_are_those_of_transformers_generate(engine):
         )[0, ids.shape[1] :]
         assert completion.text == tokenizer.decode(generated, skip_special_tokens=True)
         assert (completion.prompt_tokens, completion.completion_tokens) == (ids.shape[1], len(generated))
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM])
+def test_a_text_that_is_a_chat_written_out_gets_the_chats_completion(engine, sampling):
+    turns = [[{"role": m.role, "content": m.content} for m in one.messages] for one in PROMPTS]
+    written = [engine.tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True) for each in turns]
+    as_text = [Prompt(text=text, noise=one.noise) for text, one in zip(written, PROMPTS)]
+    assert engine.generate(as_text, sampling) == engine.generate(PROMPTS, sampling)
+
+
+def test_a_completion_ends_before_the_first_of_its_stop_texts(engine):
+    whole = engine.generate(PROMPTS, WARM)
+    # Three letters from the middle of what each would say, and a text that comes later, if at all.
+    stops = [(each.text[-1:] + "!", each.text[len(each.text) // 2 :][:3]) for each in whole]
+    assert all(middle for _, middle in stops)
+    cut = engine.generate([replace(one, stop=stop) for one, stop in zip(PROMPTS, stops)], WARM)
+    for long, short, stop in zip(whole, cut, stops):
+        assert short.text == long.text[: long.text.find(stop[1])]
+        assert short.completion_tokens <= long.completion_tokens
+    assert not any(each.truncated for each in cut)
+    assert sum(a.completion_tokens - b.completion_tokens for a, b in zip(whole, cut)) > 0
+
+
+def test_log_likelihoods_are_those_of_a_forward_pass(engine, adapter):
+    items = [
+        Continuation("question: which\nanswer:", " tolu"),
+        Continuation("question: which \n", "answer: berim or sako"),
+        Continuation("", "tolu"),
+        Continuation("the kind is ", "kind"),
+    ]
+    for used in (None, adapter):
+        together = engine.loglikelihood(items, used)
+        for item, found in zip(items, together, strict=True):
+            context = engine.tokenizer.encode(item.context.rstrip()) or [engine.ends[0]]
+            ids = engine.tokenizer.encode(item.context + item.text)
+            ids = ids if item.context else [*context, *ids]
+            with torch.inference_mode(), engine.adapters.active(used) as model:
+                logprobs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+            wanted = range(len(context), len(ids))
+            assert found.logprob == pytest.approx(sum(float(logprobs[i - 1, ids[i]]) for i in wanted), abs=1e-4)
+            assert found.greedy == all(int(logprobs[i - 1].argmax()) == ids[i] for i in wanted)
+            assert found.tokens == len(wanted) > 0
+        [alone] = engine.loglikelihood(items[1:2], used)
+        assert alone.logprob == pytest.approx(together[1].logprob, abs=1e-4)
+    assert engine.loglikelihood([]) == []
+
+
+def test_a_text_that_does_not_fit_is_refused_before_anything_is_computed(engine):
+    with pytest.raises(BackendError, match=r"a text of \d+ tokens exceeds the context of 2048 tokens by"):
+        engine.loglikelihood([Continuation("a b c d " * 1500, "e")])
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM])

@@ -12,8 +12,16 @@ from dataclasses import fields, replace
 import pytest
 from scripted import Scripted
 
-from pytest_bettertogether.backends import ADAPTER_FILES, Prompt, Training, TrainingRow, adapter_digest
-from pytest_bettertogether.errors import JournalError
+from pytest_bettertogether.backends import (
+    ADAPTER_FILES,
+    Continuation,
+    Likelihood,
+    Prompt,
+    Training,
+    TrainingRow,
+    adapter_digest,
+)
+from pytest_bettertogether.errors import BackendError, JournalError
 from pytest_bettertogether.journal import Journal, damage_line
 from pytest_bettertogether.journaled import Journaled
 from pytest_bettertogether.program import Adapter
@@ -92,6 +100,8 @@ def test_a_batch_is_computed_once_and_replayed_to_later_sessions(journal, tmp_pa
         ({"prompts": PROMPTS[::-1]}, False),
         ({"prompts": [replace(PROMPTS[0], noise=9), *PROMPTS[1:]]}, False),
         ({"prompts": [Prompt((Message("system", "question 0 \ud800"),)), *PROMPTS[1:]]}, False),
+        ({"prompts": [replace(PROMPTS[0], text="question 0"), *PROMPTS[1:]]}, False),
+        ({"prompts": [replace(PROMPTS[0], stop=("\n",)), *PROMPTS[1:]]}, False),
         ({"adapter": START}, False),
         ({"adapter": replace(ADAPTER, path="moved")}, True),
         *IDENTITIES,
@@ -111,6 +121,34 @@ def test_greedy_completions_are_shared_by_all_seeds(journal):
     engine.generate(PROMPTS, GREEDY)
     engine.generate([replace(prompt, noise=prompt.noise + 1) for prompt in PROMPTS], GREEDY)
     assert len(engine.engine.calls) == 3
+
+
+class Scorer(Engine):
+    """Says of every text that it is as likely as it is short."""
+
+    def loglikelihood(self, items, adapter=None):
+        self.calls.append(items)
+        return [Likelihood(-0.1 * len(each.text), bool(adapter), len(each.text)) for each in items]
+
+
+def test_log_likelihoods_are_computed_once(journal):
+    items = [Continuation("q:", " yes"), Continuation("q:", " no")]
+    first = Journaled(Scorer(journal), journal)
+    found = first.loglikelihood(items, ADAPTER)
+    assert found == [Likelihood(-0.4, True, 4), Likelihood(-0.30000000000000004, True, 3)]
+    assert first.paid.lm_calls == 2
+    second = Journaled(Scorer(journal), journal)
+    assert second.loglikelihood(items, ADAPTER) == found
+    assert second.engine.calls == []
+    for other in (items[:1], items[::-1], [replace(items[0], context=""), items[1]]):
+        second.loglikelihood(other, ADAPTER)
+    second.loglikelihood(items)
+    assert len(second.engine.calls) == 4
+
+
+def test_an_engine_without_log_likelihoods_says_so(journal):
+    with pytest.raises(BackendError, match="one engine cannot tell how likely a given text is: use --bt-backend=hf"):
+        Journaled(Engine(journal), journal).loglikelihood([Continuation("a", "b")])
 
 
 def test_an_adapter_is_trained_once(journal):

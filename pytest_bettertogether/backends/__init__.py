@@ -1,16 +1,16 @@
 """What an engine must do, and the values that pass between it and the algorithm.
 
-Two verbs: `generate` and `finetune`. An adapter is an argument of each call, so one
-loaded engine serves the base model and every adapter. The engines themselves are
-modules of this package that nobody imports: `load` finds them by name at run time,
-because they alone bring in torch and its friends.
+Two verbs: `generate` and `finetune`, and for some engines `loglikelihood`. An adapter is
+an argument of each call, so one loaded engine serves the base model and every adapter.
+The engines themselves are modules of this package that nobody imports: `load` finds them
+by name at run time, because they alone bring in torch and its friends.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..program import Adapter
 from ..prompt import Message
@@ -22,10 +22,14 @@ ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 @dataclass(frozen=True)
 class Prompt:
-    """One chat to complete. `noise` (64 bits) decides its sampled tokens, whatever batch it is in."""
+    """One chat, or text, to complete. `noise` (64 bits) decides its sampled tokens, whatever batch it is in."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] = ()
     noise: int = 0
+    text: str = ""
+    """Sent as it is, in place of messages: no chat template, and a special token's text is that token."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the completion, at the first of them to appear; none is part of it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,25 @@ class Completion:
     completion_tokens: int
     truncated: bool = False
     """Cut off at `max_tokens`."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A text (it may be empty) and what may follow it, both as they are: what log-likelihoods are asked of."""
+
+    context: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a continuation is after its context."""
+
+    logprob: float
+    """Natural logarithm, summed over the tokens of the continuation."""
+    greedy: bool
+    """Each of these tokens was the most likely one."""
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -95,4 +118,13 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, str]:
         """What results depend on: weights' digest or revision, dtype, device, versions."""
+        ...
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """What an engine may be able to do besides."""
+
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        """How likely each continuation is, in order."""
         ...

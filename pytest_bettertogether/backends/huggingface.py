@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,19 +22,26 @@ from ..errors import BackendError
 from ..program import Adapter
 from ..prompt import Message
 from ..recipe import LoraTuning, Sampling
-from . import Completion, Prompt, Training, TrainingRow, noise
+from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, noise
 from .adapters import Adapters, quiet
 
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
 
-LOOPS = 2
+LOOPS = 3
 """Revision of how prompts are encoded, of the decode loop below and of the training loop in lora.py. Raise it with any
 change that could alter a token or a weight: it is part of what the engine says of itself, so that the journal replays
 nothing from before."""
 
 BATCH_TOKENS = 32_768
 """Prompt and new tokens of one batch at most: bounds the memory of keys, values and logits."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    ids: list[int]
+    noise: int
+    stop: tuple[str, ...]
 
 
 class HuggingFace:
@@ -92,7 +100,7 @@ class HuggingFace:
 
         Raises BackendError, before anything is computed, if a prompt does not fit the context.
         """
-        encoded = [self.encode(prompt.messages) for prompt in prompts]
+        encoded = [self.encode_text(each.text) if each.text else self.encode(each.messages) for each in prompts]
         longest = max((len(ids) for ids in encoded), default=0)
         if longest + sampling.max_tokens > self.context:
             raise BackendError(
@@ -103,12 +111,31 @@ class HuggingFace:
         completions: dict[int, Completion] = {}
         with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
             for batch in _batches(encoded, sampling.max_tokens, self.rows):
-                rows = [(encoded[i], prompts[i].noise) for i in batch]
-                with _memory(f"a batch of {len(rows)} prompts of up to {len(rows[0][0])} tokens"):
+                rows = [_Row(encoded[i], prompts[i].noise, prompts[i].stop) for i in batch]
+                with _memory(f"a batch of {len(rows)} prompts of up to {len(rows[0].ids)} tokens"):
                     news = self._complete(model, rows, sampling)
-                for i, new in zip(batch, news, strict=True):
-                    completions[i] = self._completion(len(encoded[i]), new, sampling)
+                for i, row, new in zip(batch, rows, news, strict=True):
+                    completions[i] = self._completion(row, new, sampling)
         return [completions[i] for i in range(len(prompts))]
+
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        """How likely each continuation is, in order; tokens are those of context and continuation written together.
+
+        Raises BackendError, before anything is computed, if an item does not fit the context.
+        """
+        pairs = [self.encode_pair(item) for item in items]
+        longest = max((len(ids) for ids, _ in pairs), default=0)
+        if longest - 1 > self.context:  # the last token is asked about, not fed in
+            raise BackendError(
+                f"a text of {longest} tokens exceeds the context of {self.context} tokens by "
+                f"{longest - 1 - self.context}: use fewer examples or a model with a longer context"
+            )
+        found: dict[int, Likelihood] = {}
+        with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
+            for batch in _batches([ids for ids, _ in pairs], 0, self.rows):
+                with _memory(f"a batch of {len(batch)} texts of up to {len(pairs[batch[0]][0])} tokens"):
+                    found.update(zip(batch, self._likelihoods(model, [pairs[i] for i in batch]), strict=True))
+        return [found[i] for i in range(len(items))]
 
     def finetune(
         self,
@@ -137,6 +164,26 @@ class HuggingFace:
             self._turns(messages), add_generation_prompt=True, return_dict=False
         )
         return ids
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of a text as it is, with what the tokenizer puts before every text unless it is there already."""
+        begun = bool(self.tokenizer.bos_token) and text.startswith(self.tokenizer.bos_token)
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=not begun)
+        return ids
+
+    def encode_pair(self, item: Continuation) -> tuple[list[int], int]:
+        """Token ids of a context with its continuation, and how many of them are the continuation's.
+
+        As in lm-eval (lm_eval/api/model.py, TemplateLM): white space at the context's end counts as the
+        continuation's; an empty context is the token that begins a text.
+        """
+        context = item.context.rstrip()
+        if not context:
+            start = self.tokenizer.bos_token_id
+            text: list[int] = self.tokenizer.encode(item.context + item.text, add_special_tokens=False)
+            return [self.ends[0] if start is None else start, *text], len(text)
+        whole = self.encode_text(item.context + item.text)
+        return whole, len(whole) - len(self.encode_text(context))
 
     def encode_row(self, row: TrainingRow) -> tuple[list[int], int]:
         """Token ids of a training row, and how many of them are prompt; the rest carry the loss.
@@ -169,18 +216,54 @@ class HuggingFace:
             for message in messages
         ]
 
-    def _completion(self, prompt_tokens: int, new: list[int], sampling: Sampling) -> Completion:
+    def _completion(self, row: "_Row", new: list[int], sampling: Sampling) -> Completion:
         ended = bool(new) and new[-1] in self.ends
         text: str = self.tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=True)
-        return Completion(text, prompt_tokens, len(new), truncated=not ended and len(new) == sampling.max_tokens)
+        places = [place for place in map(text.find, row.stop) if place >= 0]
+        cut = not ended and not places and len(new) == sampling.max_tokens
+        return Completion(text[: min(places)] if places else text, len(row.ids), len(new), truncated=cut)
 
-    def _complete(self, model: Any, rows: Sequence[tuple[list[int], int]], sampling: Sampling) -> list[list[int]]:
+    def _stopped(self, row: "_Row", new: list[int]) -> bool:
+        """Whether one of the row's stop texts has just appeared; a token may hold as little as one byte of it."""
+        if not row.stop:
+            return False
+        tail = new[-max(len(stop.encode()) for stop in row.stop) - 1 :]
+        text = self.tokenizer.decode(tail, skip_special_tokens=True)
+        return any(stop in text for stop in row.stop)
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids [row, position], padded on the left, and 1 where they are real."""
+        width = max(map(len, rows))
+        tokens = torch.tensor([[0] * (width - len(ids)) + [*ids] for ids in rows], device=self.device)
+        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in rows], device=self.device)
+        return tokens, mask
+
+    def _likelihoods(self, model: Any, pairs: Sequence[tuple[list[int], int]]) -> list[Likelihood]:
+        """One batch: padded on the left, so that all continuations end where the kept logits do."""
+        tokens, mask = self._padded([ids[:-1] for ids, _ in pairs])
+        logits = model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(dim=-1) - 1).clamp(min=0),
+            use_cache=False,
+            logits_to_keep=max(1, *(count for _, count in pairs)),
+        ).logits
+        found = []
+        for line, (ids, count) in zip(logits, pairs, strict=True):
+            if not count:
+                found.append(Likelihood(0.0, True, 0))
+                continue
+            wanted = torch.tensor(ids[-count:], device=self.device)
+            logprobs = line[-count:].float().log_softmax(dim=-1)
+            said = logprobs.gather(-1, wanted[:, None]).sum()
+            found.append(Likelihood(float(said), bool((logprobs.argmax(dim=-1) == wanted).all()), count))
+        return found
+
+    def _complete(self, model: Any, rows: Sequence["_Row"], sampling: Sampling) -> list[list[int]]:
         """New tokens of each row, its end token included: one left-padded batch, rows leaving as they finish."""
-        width = max(len(ids) for ids, _ in rows)
         device = self.device
-        tokens = torch.tensor([[0] * (width - len(ids)) + ids for ids, _ in rows], device=device)
-        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids, _ in rows], device=device)
-        keys = torch.tensor([key for _, key in rows], device=device)
+        tokens, mask = self._padded([row.ids for row in rows])
+        keys = torch.tensor([row.noise for row in rows], device=device)
         ends = torch.tensor(self.ends, device=device)
         cache = DynamicCache()
         new: list[list[int]] = [[] for _ in rows]
@@ -199,7 +282,8 @@ class HuggingFace:
             for line, token in enumerate(chosen.tolist()):
                 if not done[line]:
                     new[alive[line]].append(token)
-            done = done | torch.isin(chosen, ends)
+            stopped = [self._stopped(rows[i], new[i]) for i in alive]
+            done = done | torch.isin(chosen, ends) | torch.tensor(stopped, device=device)
             if done.all():
                 break
             if 4 * int(done.sum()) >= len(alive):  # copying the cache pays off once a quarter of it is dead weight
