@@ -6,6 +6,7 @@ threads: the order of everything is fixed, and batches are as large as the split
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +132,7 @@ class _Flight(greenlet.greenlet):
     def ask(self, predictor: Predict, inputs: Mapping[str, Any]) -> Prediction:
         if id(predictor) not in self.names:
             raise ProgramError("forward calls a predictor that is no attribute of the program: assign it in __init__")
+        inputs = deepcopy(inputs)  # a list of passages that the program goes on to add to would change the trace
         self.predictor, self.name, self.inputs = predictor, self.names[id(predictor)], inputs
         completion: Completion = self.hub.switch()
         try:

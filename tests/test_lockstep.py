@@ -49,6 +49,30 @@ def test_each_wave_is_one_batch_and_results_keep_their_order():
     assert all(run.prediction.answer == "done 0" and not run.unparsable for run in runs)
 
 
+class Gathering(Program):
+    """Goes on adding to the list that it has shown a predictor."""
+
+    def __init__(self):
+        self.step = Predict("n, context -> n_next")
+        self.end = Predict("n, context -> answer")
+
+    def forward(self, n):
+        context = ["first"]
+        found = self.step(context=context, n=n)
+        context += [found.n_next]
+        return self.end(context=context, n="7")
+
+
+def test_a_trace_keeps_what_a_call_was_given_and_not_what_became_of_it():
+    def generate(prompts):
+        return [
+            Completion(f"{'answer' if '7' in each.messages[-1].content else 'n_next'}: 1", 1, 1) for each in prompts
+        ]
+
+    [run] = run_program(Gathering(), ProgramState(), EXAMPLES[:1], generate, seed=0)
+    assert [call.inputs["context"] for call in run.trace] == [["first"], ["first", "1"]]
+
+
 def test_a_cap_on_examples_in_flight_changes_batches_but_no_result(monkeypatch):
     whole = run_program(Countdown(), ProgramState(), EXAMPLES, Engine(), seed=0)
     monkeypatch.setattr(lockstep, "IN_FLIGHT", 2)
