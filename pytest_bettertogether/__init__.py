@@ -10,33 +10,48 @@ if TYPE_CHECKING:  # at run time each name is looked up at its first use: every 
     from .data import Example, Splits, Task
     from .freezing import frozen
     from .metrics import exact_match, f1, integer_match, number_match
-    from .program import ChainOfThought, Field, Predict, Prediction, Program, Signature
+    from .program import ChainOfThought, Field, Predict, Prediction, Program, Retrieve, Signature
     from .prompt import Unparsable
+    from .sources import BM25, ColBERT, Part, PassageFile, Pool, files, hub_dataset
+    from .where import Where
 
 __all__ = [
+    "BM25",
     "ChainOfThought",
+    "ColBERT",
     "Example",
     "Field",
+    "Part",
+    "PassageFile",
+    "Pool",
     "Predict",
     "Prediction",
     "Program",
+    "Retrieve",
     "Signature",
     "Splits",
     "Task",
     "Unparsable",
+    "Where",
     "exact_match",
     "f1",
+    "files",
     "frozen",
+    "hub_dataset",
     "integer_match",
     "number_match",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Example", "Splits", "Task"), "data"),
-    **dict.fromkeys(("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Signature"), "program"),
+    **dict.fromkeys(
+        ("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Retrieve", "Signature"), "program"
+    ),
     "Unparsable": "prompt",
     **dict.fromkeys(("exact_match", "f1", "integer_match", "number_match"), "metrics"),
     "frozen": "freezing",
+    **dict.fromkeys(("BM25", "ColBERT", "Part", "PassageFile", "Pool", "files", "hub_dataset"), "sources"),
+    "Where": "where",
 }
 
 

@@ -1,7 +1,7 @@
 """Running cells: engines loaded once, data read once, finished steps shared between strategies."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -25,8 +25,10 @@ from .prompt import PROMPT_FORMAT, render
 from .recipe import Recipe
 from .report.card import card
 from .results import CellResult, Paid
+from .searching import Searches
 from .strategy import Strategy
 from .suite import Suite
+from .where import Where
 
 
 @dataclass
@@ -40,6 +42,9 @@ class Cells:
     offline: bool = False
     budget: Budget = field(default_factory=Budget)
     progress: Progress = field(default_factory=Progress)
+    where: Where = field(default_factory=Where)
+    """Where the tasks' data are."""
+    _searches: Searches | None = None
     _engine: tuple[Model, Journaled] | None = None
     _splits: dict[Path, Splits] = field(default_factory=dict)
     _paid: Paid = field(default_factory=Paid)
@@ -50,7 +55,7 @@ class Cells:
     def splits(self, suite: Suite) -> Splits:
         """The task's data, read at the first call."""
         if suite.baselines not in self._splits:
-            splits = suite.task.splits()
+            splits = suite.task.splits(self.where)
             self._splits[suite.baselines] = splits.first(self.limit) if self.limit else splits
         return self._splits[suite.baselines]
 
@@ -78,7 +83,9 @@ class Cells:
         return self._results[key]
 
     def _run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
-        splits, backend = self.splits(suite), self._backend(model)
+        splits = self.splits(suite)
+        found = self.searches.identities(suite.task.program())  # what a search lacks is known before a model is loaded
+        backend = self._backend(model)
         results = []
         for seed in seeds:
             experiment = self._experiment(suite, model, seed, backend)
@@ -94,6 +101,8 @@ class Cells:
             "train": fingerprint(splits.train),
             "dev": fingerprint(splits.dev),
         }
+        if found:
+            provenance["retrieval"] = found
         if isinstance(suite.task.program, Frozen):
             provenance["frozen"] = suite.task.program.digest
         labels = clusters(suite.task, splits.test)
@@ -149,12 +158,22 @@ class Cells:
             start=self._start(suite, backend.describe()),
             made=suite.task.program.steps if isinstance(suite.task.program, Frozen) else (),
             progress=self.progress,
+            extra=suite.task.extra,
+            searches=self.searches,
         )
+
+    @property
+    def searches(self) -> Searches:
+        """The retrievers of this session; their indexes are kept beside the journal."""
+        if self._searches is None:
+            where = self.where if self.where.kept else replace(self.where, kept=self.journal.indexes)
+            self._searches = Searches(where, self.journal)
+        return self._searches
 
     def paid(self) -> Paid:
         """What this session has computed so far."""
         here = self._engine[1] if self._engine else None
-        return self._paid + (Paid(here.paid, here.train_steps) if here else Paid())
+        return self._paid + (Paid(here.paid, here.train_steps, halved=here.halved) if here else Paid())
 
     def close(self) -> None:
         """Let go of engine and journal."""

@@ -10,6 +10,7 @@ from typing import Any
 from .errors import DataError
 from .metrics import Metric
 from .program import Program
+from .where import Where
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,23 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+ABILITIES = ("instruct",)
+"""What a task may need of a model, and a model may say that it can do."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What is optimised and how it is judged.
 
     `program` is a Program class or a function that makes one; `data` is called once, when
-    the first cell needs it, so that collecting tests reads no file. `recipe` overrides
-    values of the model's recipe for this task, as in `{"search.max_labelled": 8}`.
+    the first cell needs it, so that collecting tests reads no file: a function of yours
+    without parameters, or one of `sources` (`files`, `hub_dataset`), which is told `Where`
+    to look. `recipe` overrides values of the model's recipe for this task, as in
+    `{"search.max_labelled": 8}`.
     """
 
     program: Callable[[], Program]
-    data: Callable[[], Splits]
+    data: Callable[[], Splits] | Callable[[Where], Splits]
     metric: Metric
     name: str = ""
     """In tables and baselines; by default the test file's, `iris` for test_iris.py."""
@@ -108,22 +115,32 @@ class Task:
     cluster: str = ""
     """A field of the rows: test examples that share its value (one document, one user) depend on each other, and the
     gate counts them as one."""
+    extra: Mapping[str, Metric] = field(default_factory=dict)
+    """Further metrics by name, computed in the final evaluation: reported, never gated or optimised."""
+    needs: str = ""
+    """What a model must be able to do for this task to say anything of it: `instruct`, to follow instructions in plain
+    language. Models that cannot (`tiny`) skip it, unless forced (--bt-force)."""
 
     def __post_init__(self) -> None:
+        if self.needs not in ("", *ABILITIES):
+            raise ValueError(f"Task(needs={self.needs!r}): expected {' or '.join(map(repr, ABILITIES))}, or nothing")
         if not callable(self.data):
             raise TypeError(
                 f"Task(data=...) takes the function that makes the splits, not a {type(self.data).__name__}: "
                 "write data=load, without calling it"
             )
-        if isinstance(self.metric, type) or not callable(self.metric):
-            raise TypeError(
-                f'Task(metric=...) takes a function (example, prediction) -> 0...1, as in exact_match("answer"), '
-                f"not {self.metric!r}"
-            )
+        for name, metric in (("metric", self.metric), *((f"extra[{key!r}]", each) for key, each in self.extra.items())):
+            if isinstance(metric, type) or not callable(metric):
+                raise TypeError(
+                    f'Task({name}=...) takes a function (example, prediction) -> 0...1, as in exact_match("answer"), '
+                    f"not {metric!r}"
+                )
 
-    def splits(self) -> Splits:
+    def splits(self, where: Where | None = None) -> Splits:
         """Read the data. Raises DataError if the function gives anything but splits."""
-        splits = self.data()
+        parameters = inspect.signature(self.data).parameters.values()
+        told = any(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters)
+        splits = self.data(where or Where()) if told else self.data()  # type: ignore[call-arg]  # as its parameters say
         if not isinstance(splits, Splits):
             raise DataError(
                 f"the task's data function returned a {type(splits).__name__}: return Splits.of(train, dev, test)"

@@ -1,18 +1,20 @@
 """A program on a split, judged by a metric: scores with per-example records."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .backends import Backend, Completion, Prompt
 from .data import Example, Splits
 from .errors import MetricError
+from .forms import FORMS
 from .lockstep import Run, run_program
 from .metrics import Metric
 from .program import Program, ProgramState
 from .progress import Progress
 from .recipe import Recipe, Sampling
 from .results import ExampleScore, Usage
+from .searching import Searches
 from .seeds import derive
 
 SAID = 500
@@ -36,6 +38,9 @@ class Experiment:
     made: tuple[str, ...] = ()
     """The steps that made `start`."""
     progress: Progress = field(default_factory=Progress)
+    extra: Mapping[str, Metric] = field(default_factory=dict)
+    """The task's further metrics."""
+    searches: Searches = field(default_factory=Searches)
 
     def derive(self, *parts: str | int) -> int:
         """A seed for one purpose inside this experiment, say ("p", "w", "search")."""
@@ -55,7 +60,8 @@ class Experiment:
             self.progress.generated(sum(each.completion_tokens for each in completions))
             return completions
 
-        runs = run_program(self.program, state, examples, generate, seed, attempt)
+        form = FORMS[self.recipe.prompt]
+        runs = run_program(self.program, state, examples, generate, seed, attempt, form, self.searches)
         self.progress.advance(len(runs))
         return runs
 
@@ -64,10 +70,17 @@ class Experiment:
 
         Raises MetricError if the metric raises or returns anything but a number in 0...1.
         """
+        return self._judged(self.metric, run)
+
+    def besides(self, run: Run) -> dict[str, float]:
+        """The further metrics' verdicts, as `score`."""
+        return {name: self._judged(metric, run) for name, metric in self.extra.items()}
+
+    def _judged(self, metric: Metric, run: Run) -> float:
         if run.prediction is None:
             return 0.0
         try:
-            value = float(self.metric(run.example, run.prediction))
+            value = float(metric(run.example, run.prediction))
         except Exception as error:  # the user's code: reported with the example, never a score
             raise MetricError(f"the metric raised {error!r} on example {run.example.id!r}") from error
         if not (math.isfinite(value) and 0.0 <= value <= 1.0):
@@ -92,7 +105,10 @@ def evaluate(experiment: Experiment, state: ProgramState, examples: Sequence[Exa
     """Score the program in `state` on `examples`; `seed` feeds the noise of sampled tokens."""
     runs = experiment.run(state, examples, experiment.recipe.evaluate, seed)
     return Evaluation(
-        tuple(ExampleScore(run.example.id, experiment.score(run), run.unparsable, said(run)) for run in runs),
+        tuple(
+            ExampleScore(run.example.id, experiment.score(run), run.unparsable, said(run), experiment.besides(run))
+            for run in runs
+        ),
         usage(runs),
     )
 

@@ -6,6 +6,7 @@ so that a changed metric or parser never meets an old verdict.
     DIR/journal.sqlite      completions, and which adapter a training ended with
     DIR/adapters/<digest>/  safetensors + JSON
     DIR/training/           trainings under way: their checkpoints and locks
+    DIR/indexes/            search indexes, made of a corpus and made again where they are missing
 
 It belongs on a disk of this machine: SQLite's write-ahead log and file locks need one, and network file
 systems are not supported.
@@ -59,6 +60,7 @@ class Journal:
     def __init__(self, folder: Path, fresh: bool = False) -> None:
         self.folder, self.fresh = folder, fresh
         self.adapters, self.training = folder / "adapters", folder / "training"
+        self.indexes = folder / "indexes"
         self._damaged: set[tuple[str, str]] = set()
         try:
             for each in (self.adapters, self.training):

@@ -32,7 +32,7 @@ from .prompt import Message
 from .recipe import LoraTuning, Sampling
 from .results import Usage
 
-KEYS = 2
+KEYS = 3
 """Version of the keys' own form; another one meets nothing that was kept before."""
 
 UNTRAINED = {"attempts", "min_traces"}
@@ -56,6 +56,11 @@ class Journaled:
         self.budget = budget or Budget()
         self.identity = engine.describe()
         self.paid, self.train_steps = Usage(), 0
+
+    @property
+    def halved(self) -> int:
+        """Batches that did not fit into memory; of an engine that does not count them, none."""
+        return int(getattr(self.engine, "halved", 0))
 
     def describe(self) -> dict[str, str]:
         """The engine's own description."""
@@ -127,7 +132,7 @@ class Journaled:
             start=start.digest if start else "",
             recipe={name: value for name, value in asdict(recipe).items() if name not in UNTRAINED},
             seed=seed,
-            rows=[[_turns(row.messages), row.completion] for row in rows],
+            rows=[[_turns(row.messages), row.text, row.completion] for row in rows],
         )
         kept = self._trained(key)
         if kept is not None:
@@ -159,8 +164,9 @@ class Journaled:
             if begun and not training.resumed:
                 self.journal.found_damaged("checkpoint", key)
             self.train_steps += training.steps - training.resumed
-            told = {"digest": training.adapter.digest, "losses": training.losses, "steps": training.steps}
-            self.journal.put(key, told)
+            told = asdict(training)
+            del told["adapter"], told["resumed"]
+            self.journal.put(key, {"digest": training.adapter.digest, **told})
             checkpoint.unlink(missing_ok=True)
             return training
 
@@ -180,7 +186,14 @@ class Journaled:
         if adapter_digest(folder) != kept["digest"]:
             self.journal.found_damaged("adapter", key)
             return None
-        return Training(Adapter(str(folder), kept["digest"]), tuple(kept["losses"]), kept["steps"])
+        return Training(
+            Adapter(str(folder), kept["digest"]),
+            tuple(kept["losses"]),
+            kept["steps"],
+            curve=tuple(kept["curve"]),
+            truncated=kept["truncated"],
+            dropped=kept["dropped"],
+        )
 
 
 def _turns(messages: Sequence[Message]) -> list[list[str]]:

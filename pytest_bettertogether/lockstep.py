@@ -15,8 +15,10 @@ import greenlet
 from .backends import Completion, Prompt
 from .data import Example, program_inputs
 from .errors import BetterTogetherError, ProgramError
-from .program import Predict, Prediction, Program, ProgramState, running
-from .prompt import Unparsable, parse, render
+from .forms import FORMS, Form
+from .program import Predict, Prediction, Program, ProgramState, Retrieve, running
+from .prompt import Unparsable
+from .searching import Searches
 from .seeds import derive
 
 IN_FLIGHT = 2000
@@ -35,6 +37,17 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Retrieval:
+    """One search of a run: what was asked of which search site, and what came back."""
+
+    site: str
+    query: str
+    passages: tuple[str, ...]
+    after: int
+    """Predictor calls of the run before it."""
+
+
+@dataclass(frozen=True)
 class Run:
     """One program run on one example: its trace and what it returned."""
 
@@ -42,6 +55,8 @@ class Run:
     trace: tuple[Call, ...]
     prediction: Prediction | None
     """None where an unparsable completion ended the run."""
+    retrievals: tuple[Retrieval, ...] = ()
+    """The searches, in order; what they found is also among the inputs of the calls that were given it."""
 
     @property
     def unparsable(self) -> bool:
@@ -56,11 +71,14 @@ def run_program(
     generate: Callable[[Sequence[Prompt]], Sequence[Completion]],
     seed: int,
     attempt: int = 0,
+    form: Form = FORMS["chat"],
+    search: Callable[[Retrieve, Sequence[str]], Sequence[Sequence[str]]] | None = None,
 ) -> list[Run]:
     """Run the program on every example, in order of `examples`.
 
     `generate` completes one wave of prompts; the noise of each is derived from (seed,
-    example, predictor, call, attempt). Raises ProgramError for a fault of the program and
+    example, predictor, call, attempt). `search` answers the queries that a wave has for one
+    search site. Raises ProgramError for a fault of the program and
     lets the engine's errors through: neither is ever a score.
     """
     names = {id(predictor): name for name, predictor in program.predictors().items()}
@@ -68,11 +86,13 @@ def run_program(
         raise ProgramError(
             f"{type(program).__name__} has no predictor: assign one in __init__, as in self.answer = ..."
         )
+    sites = {id(site): name for name, site in program.retrievers().items()}
+    search = search or Searches()
     waiting = list(reversed(range(len(examples))))
     flying: dict[int, _Flight] = {}
     landed: dict[int, Run] = {}
 
-    def step(index: int, flight: "_Flight", reply: Completion | None) -> None:
+    def step(index: int, flight: "_Flight", reply: Completion | Sequence[str] | None) -> None:
         flying.pop(index, None)
         if reply is None:
             flight.switch()
@@ -87,12 +107,21 @@ def run_program(
         while waiting or flying:
             while waiting and len(flying) < IN_FLIGHT:
                 index = waiting.pop()
-                step(index, _Flight(program, state, examples[index], names), None)
+                step(index, _Flight(program, state, examples[index], names, sites, form), None)
+            # Searches first: then all that fly wait for the model, in one batch.
+            while seeking := sorted((i, flight) for i, flight in flying.items() if flight.seeks):
+                site = seeking[0][1].seeks
+                assert site
+                mine = [(i, flight) for i, flight in seeking if flight.seeks is site]
+                for (index, flight), found in zip(mine, search(site, [f.query for _, f in mine]), strict=True):
+                    step(index, flight, found)
             if flying:
                 wave = sorted(flying.items())
                 prompts = [
-                    Prompt(
-                        render(flight.predictor.signature, state.demos.get(flight.name, ()), flight.inputs),
+                    form.ask(
+                        flight.predictor.signature,
+                        state.demos.get(flight.name, ()),
+                        flight.inputs,
                         derive(seed, flight.example.id, flight.name, len(flight.trace), attempt),
                     )
                     for _, flight in wave
@@ -106,23 +135,35 @@ def run_program(
 
 
 class _Flight(greenlet.greenlet):
-    """One example on its way through the program; between switches it holds the call it waits for."""
+    """One example on its way through the program; between switches it holds the call or search it waits for."""
 
     predictor: Predict
     name: str
     inputs: Mapping[str, Any]
+    query: str
 
-    def __init__(self, program: Program, state: ProgramState, example: Example, names: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        state: ProgramState,
+        example: Example,
+        names: Mapping[int, str],
+        sites: Mapping[int, str],
+        form: Form,
+    ) -> None:
         super().__init__()
         self.hub = greenlet.getcurrent()
         self.program, self.state, self.example, self.names = program, state, example, names
+        self.sites, self.form = sites, form
+        self.seeks: Retrieve | None = None
         self.trace: list[Call] = []
+        self.retrievals: list[Retrieval] = []
         self.prediction: Prediction | None = None
         self.fault: Exception | None = None
 
     def run(self) -> None:
         try:
-            with running(self.ask):
+            with running(self.ask, self.seek):
                 self.prediction = self.program.forward(**program_inputs(self.program, self.example))
         except Unparsable:
             pass  # the trace says so: prediction stays None
@@ -136,12 +177,23 @@ class _Flight(greenlet.greenlet):
         self.predictor, self.name, self.inputs = predictor, self.names[id(predictor)], inputs
         completion: Completion = self.hub.switch()
         try:
-            outputs = parse(predictor.signature, completion.text)
+            outputs = self.form.parse(predictor.signature, completion.text)
         except Unparsable:
             self.trace.append(Call(self.name, inputs, None, completion))
             raise
         self.trace.append(Call(self.name, inputs, outputs, completion))
         return Prediction(**outputs)
+
+    def seek(self, site: Retrieve, query: str) -> list[str]:
+        if id(site) not in self.sites:
+            raise ProgramError("forward uses a Retrieve that is no attribute of the program: assign it in __init__")
+        if not isinstance(query, str):
+            raise TypeError(f"a search takes one query, a text, not a {type(query).__name__}")
+        self.seeks, self.query = site, query
+        found: Sequence[str] = self.hub.switch()
+        self.seeks = None
+        self.retrievals.append(Retrieval(self.sites[id(site)], query, tuple(found), len(self.trace)))
+        return list(found)
 
     def landed(self) -> Run:
         program, where = type(self.program).__name__, f"on example {self.example.id!r}"
@@ -157,4 +209,4 @@ class _Flight(greenlet.greenlet):
         if self.prediction is not None and not isinstance(self.prediction, Prediction):
             kind = type(self.prediction).__name__
             raise ProgramError(f"{program}.forward returned a {kind} {where}: return Prediction(answer=...)")
-        return Run(self.example, tuple(self.trace), self.prediction)
+        return Run(self.example, tuple(self.trace), self.prediction, tuple(self.retrievals))

@@ -56,7 +56,7 @@ class _Absent:
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
     ) -> list[Completion]:
-        texts = [[each.content for each in prompt.messages] for prompt in prompts]
+        texts = [[*(each.content for each in prompt.messages), prompt.text] for prompt in prompts]
         noise = [prompt.noise for prompt in prompts] if sampling.temperature else []
         key = digest([texts, noise, asdict(sampling), adapter.digest if adapter else ""])
         raise _Missing(key, len(prompts), sum(map(len, map("".join, texts))) // CHARACTERS)

@@ -5,12 +5,14 @@ inputs to whoever runs the program (`running`) and gets its outputs back.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
+
+from .where import Where
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -164,6 +166,57 @@ class ChainOfThought(Predict):
         self.signature = replace(self.signature, outputs=(self.REASONING, *self.signature.outputs))
 
 
+class Searcher(Protocol):
+    """An opened retriever: it answers many queries at once."""
+
+    @property
+    def identity(self) -> str:
+        """What its answers depend on: corpus, method and versions, or a server's address."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether asking costs a request, so that answers are kept in the journal."""
+        ...
+
+    def search(self, queries: Sequence[str], k: int) -> Sequence[Sequence[str]]:
+        """At most `k` passages for each query, best first, in the order of the queries."""
+        ...
+
+
+class Retriever(Protocol):
+    """What can be searched, as a value; it is opened once a session, when the first cell needs it."""
+
+    def open(self, where: Where) -> Searcher:
+        """Get ready to search. Raises DataError that says what is missing and how to get it."""
+        ...
+
+
+SearchFunction = Callable[[Sequence[str], int], Sequence[Sequence[str]]]
+"""A user's own retriever: `(queries, k) -> passages of each query`."""
+
+
+class Retrieve:
+    """One search site of a program: `self.retrieve = Retrieve(corpus, k=3)`, and `self.retrieve(query)` in `forward`.
+
+    The runner gathers the queries of all examples and asks the retriever once per wave. `retriever` is one of
+    `sources`' (BM25, ColBERT) or a function `(queries, k) -> passages of each query`.
+    """
+
+    def __init__(self, retriever: Retriever | SearchFunction, k: int = 3) -> None:
+        if k < 1:
+            raise ValueError(f"Retrieve(k={k}): at least one passage has to be asked for")
+        self.retriever, self.k = retriever, k
+
+    def __call__(self, query: str) -> list[str]:
+        """The passages for one query, best first; needs a runner, as predictors do."""
+        __tracebackhide__ = True
+        seek = _seek.get(None)
+        if seek is None:
+            raise RuntimeError("nothing is running this program: call it through evaluate() or better_together()")
+        return seek(self, query)
+
+
 class Program:
     """A language-model pipeline: predictors as attributes, and a `forward` in naive Python, one example at a time.
 
@@ -177,15 +230,22 @@ class Program:
 
     def predictors(self) -> dict[str, Predict]:
         """The predictors by attribute name, in order of assignment; those of sub-programs as `outer.inner`."""
-        found: dict[str, Predict] = {}
+        return {name: site for name, site in self._sites() if isinstance(site, Predict)}
+
+    def retrievers(self) -> dict[str, Retrieve]:
+        """The search sites by attribute name, as `predictors`."""
+        return {name: site for name, site in self._sites() if isinstance(site, Retrieve)}
+
+    def _sites(self) -> Iterator[tuple[str, Predict | Retrieve]]:
         for name, value in vars(self).items():
-            if isinstance(value, Predict):
-                found[name] = value
+            if isinstance(value, Predict | Retrieve):
+                yield name, value
             elif isinstance(value, Program):
-                found.update({f"{name}.{inner}": each for inner, each in value.predictors().items()})
+                yield from ((f"{name}.{inner}", each) for inner, each in value._sites())
             elif isinstance(value, list | tuple):
-                found.update({f"{name}.{i}": each for i, each in enumerate(value) if isinstance(each, Predict)})
-        return found
+                yield from (
+                    (f"{name}.{i}", each) for i, each in enumerate(value) if isinstance(each, Predict | Retrieve)
+                )
 
 
 @dataclass(frozen=True)
@@ -208,15 +268,20 @@ class ProgramState:
 
 
 Ask = Callable[[Predict, Mapping[str, Any]], Prediction]
+Seek = Callable[[Retrieve, str], list[str]]
 
 _ask: ContextVar[Ask] = ContextVar("pytest_bettertogether_ask")
+_seek: ContextVar[Seek] = ContextVar("pytest_bettertogether_seek")
 
 
 @contextmanager
-def running(ask: Ask) -> Iterator[None]:
-    """Answer the predictor calls made inside this block (and this context only) with `ask`."""
+def running(ask: Ask, seek: Seek | None = None) -> Iterator[None]:
+    """Answer the predictor calls made inside this block (and this context only) with `ask`, searches with `seek`."""
     token = _ask.set(ask)
+    seeking = _seek.set(seek) if seek else None
     try:
         yield
     finally:
         _ask.reset(token)
+        if seeking:
+            _seek.reset(seeking)

@@ -60,8 +60,16 @@ class LoraTuning:
     learning_rate: float = 1e-5
     batch: int = 8
     """Rows per optimiser step."""
+    micro_batch: int = 0
+    """Rows per forward pass, whose gradients add up to those of a batch: less memory. 0: the whole batch at once."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: a third slower, and far less memory."""
+    max_length: int = 0
+    """Tokens of a training row; a longer one is cut at its end, and counted. 0: the model's context."""
+    schedule: str = "constant"
+    """Learning rate after the warm-up: constant, or falling to 0 on a line (linear) or half a cosine (cosine)."""
     warmup: float = 0.03
-    """Share of the steps over which the learning rate rises; constant after that."""
+    """Share of the steps over which the learning rate rises."""
     clip: float = 2.0
     """Largest gradient norm."""
     attempts: int = 1
@@ -76,6 +84,8 @@ class LoraTuning:
         _check(self, **{name: getattr(self, name) > 0 for name in ("alpha", "clip")})
         _check(self, **{name: 0 <= getattr(self, name) <= 1 for name in ("dropout", "warmup")})
         _check(self, learning_rate=self.learning_rate >= 0, targets=bool(self.targets.strip(", ")))
+        _check(self, micro_batch=self.micro_batch >= 0, max_length=self.max_length >= 0)
+        _check(self, schedule=self.schedule in ("constant", "linear", "cosine"))
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,9 @@ class Recipe:
     """Sampling while candidates and finished programs are scored."""
     threshold: float = 1.0
     """The metric value from which a trace passes (the paper's λ)."""
+    prompt: str = "chat"
+    """The prompt's form: chat (messages through the model's own template), or raw (one text without markup, as DSPy
+    wrote it in 2024 and the paper probably used it)."""
     threads: int = 1
     """CPU threads of the engine. These three are part of the recipe because sums round differently with others."""
     rows: int = 64
@@ -98,6 +111,7 @@ class Recipe:
     """What the engine computes with: float32, bfloat16 or float16; auto: bfloat16 on a GPU and float32 on a CPU."""
 
     def __post_init__(self) -> None:
+        _check(self, prompt=self.prompt in ("chat", "raw"))
         dtype = self.dtype in ("auto", "float32", "bfloat16", "float16")
         _check(self, threshold=0 < self.threshold <= 1, threads=self.threads >= 1, rows=self.rows >= 1, dtype=dtype)
 

@@ -35,13 +35,15 @@ class ExampleScore:
     """One example's score, within 0...1, and whether a completion on the way was unparsable.
 
     `said` is what the program returned, by field, as text; where nothing came out of it, the
-    last completion stands under the name "completion". Long texts are cut.
+    last completion stands under the name "completion". Long texts are cut. `extra` are the
+    task's further metrics by name, within 0...1.
     """
 
     id: str
     score: float
     unparsable: bool = False
     said: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class StepRecord:
     """What one optimisation step did. `path` ends with the step itself: `pw` is the w after a p.
 
     For p, `valid_scores` are the candidates' scores on V by candidate name; for w, `losses`
-    are the mean training loss of each epoch. `traces_passed` counts passing program runs,
+    are the mean training loss of each epoch, `curve` that of equal stretches of the optimiser's
+    steps (one each, or a hundred), and `truncated` and `dropped` count the rows that were cut to
+    the maximal length, or had no completion left within it. `traces_passed` counts passing program runs,
     `distinct_outputs` the different final predictions among them.
     """
 
@@ -65,6 +69,9 @@ class StepRecord:
     adapter: str = ""
     chosen: str = ""
     valid_scores: dict[str, float] = field(default_factory=dict)
+    curve: tuple[float, ...] = ()
+    truncated: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,13 @@ class CellResult:
     def outcomes(self) -> list[list[float]]:
         """Scores [seed][example], in the order of the test split."""
         return [[each.score for each in seed.examples] for seed in self.seeds]
+
+    @property
+    def extra(self) -> dict[str, float]:
+        """The task's further metrics by name, each the mean over seeds and test examples, within 0...1."""
+        examples = [each for seed in self.seeds for each in seed.examples]
+        names = examples[0].extra if examples else {}
+        return {name: math.fsum(each.extra[name] for each in examples) / len(examples) for name in names}
 
     @property
     def n(self) -> int:
@@ -211,9 +225,16 @@ class Paid:
     usage: Usage = field(default_factory=Usage)
     train_steps: int = 0
     seconds: float = 0.0
+    halved: int = 0
+    """Batches, of prompts or of training rows, that did not fit into memory and were computed in smaller ones."""
 
     def __add__(self, other: "Paid") -> "Paid":
-        return Paid(self.usage + other.usage, self.train_steps + other.train_steps, self.seconds + other.seconds)
+        return Paid(
+            self.usage + other.usage,
+            self.train_steps + other.train_steps,
+            self.seconds + other.seconds,
+            self.halved + other.halved,
+        )
 
 
 @dataclass(frozen=True)
@@ -261,7 +282,14 @@ def _seed(data: dict[str, Any]) -> SeedResult:
             "examples": tuple(ExampleScore(**each) for each in data["examples"]),
             "usage": Usage(**data["usage"]),
             "steps": tuple(
-                StepRecord(**{**each, "usage": Usage(**each["usage"]), "losses": tuple(each["losses"])})
+                StepRecord(
+                    **{
+                        **each,
+                        "usage": Usage(**each["usage"]),
+                        "losses": tuple(each["losses"]),
+                        "curve": tuple(each["curve"]),
+                    }
+                )
                 for each in data["steps"]
             ),
         }

@@ -79,6 +79,9 @@ def prune(journal: Journal, seconds: float) -> Iterator[str]:
     folders = [each for each in journal.adapters.iterdir() if each.name not in kept and _age(each) < before]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    for index in journal.indexes.iterdir() if journal.indexes.is_dir() else ():
+        if index.is_dir() and _age(index) < before:
+            shutil.rmtree(index, ignore_errors=True)
     for file in _abandoned(journal):
         if _age(file) < before:
             file.unlink(missing_ok=True)
@@ -120,6 +123,8 @@ def line(entry: Entry) -> str:
         what = "damaged"
     elif isinstance(entry.value, list):
         what = f"{len(entry.value)} completions"
+    elif isinstance(entry.value, dict) and "passages" in entry.value:
+        what = f"a search that found {len(entry.value['passages'])} passages"
     elif _adapter(entry):
         what = f"adapter {_adapter(entry)}, {entry.value['steps']} steps"
     return f"{entry.key[:16]:16}  {when}  {entry.size:>9,} B  {what}"

@@ -16,7 +16,7 @@ def run(suite, *args):
     [
         (
             ["--bt-model=parot"],
-            "*--bt-model: unknown model 'parot'; known: other, parrot, tiny; or give a local folder*",
+            "*--bt-model: unknown model 'parot'; known: llama2, llama3, *, parrot, tiny; or give a local folder*",
         ),
         (["--bt-model=."], "*--bt-model: model folder .: there is no config.json in it"),
         (["--bt-strategy=p -> q"], "*--bt-strategy: strategy 'p -> q': unknown step 'q'; write 'zero', or steps from*"),

@@ -252,6 +252,7 @@ def test_a_folder_that_is_no_model_is_one_clear_error(tmp_path):
 
 STARVED = """
 import resource
+import sys
 from pathlib import Path
 from pytest_bettertogether import Predict
 from pytest_bettertogether.backends import Prompt
@@ -262,15 +263,29 @@ from pytest_bettertogether.recipe import Sampling
 engine = load(TINY, Path("adapters"))
 sampling = Sampling(temperature=0.0, max_tokens=1)
 prompt = Prompt(render(Predict("text -> answer").signature, (), {"text": "lorem ipsum " * 250}))
-engine.generate([prompt], sampling)
+alone = engine.generate([prompt], sampling)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 20_000_000, resource.RLIM_INFINITY))
-engine.generate([prompt] * 16, sampling)
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]), resource.RLIM_INFINITY))
+assert engine.generate([prompt] * 16, sampling) == alone * 16
+before = engine.halved
+assert engine.generate([prompt] * 16, sampling) == alone * 16
+print(before > 0, engine.halved - before)
 """
+
+
+def starved(folder, room):
+    command = [sys.executable, "-c", STARVED, str(room)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits a process's memory as Linux does")
 def test_out_of_memory_says_what_did_not_fit(tmp_path):
-    done = subprocess.run([sys.executable, "-c", STARVED], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = starved(tmp_path, 5_000_000)
     assert done.returncode == 1
-    assert "BackendError: out of memory: a batch of 16 prompts of up to" in done.stderr
+    assert "BackendError: out of memory: a prompt of" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits a process's memory as Linux does")
+def test_a_batch_that_does_not_fit_is_done_in_halves_and_later_ones_start_smaller(tmp_path):
+    done = starved(tmp_path, 80_000_000)
+    assert done.stdout == "True 0\n", done.stderr

@@ -382,7 +382,7 @@ def test_the_command_line_wins_over_the_configuration_file(configured):
 
 
 WRONG = {
-    "bt_model = parot": "unknown model 'parot'; known: other, parrot, tiny; or give *",
+    "bt_model = parot": "unknown model 'parot'; known: llama2, llama3, *, parrot, tiny; or give *",
     "bt_strategy = px": "strategy 'px': unknown step 'x'; write *",
     "bt_seeds = 0,a": "'0,a': expected whole numbers or ranges, as in 0,1,2 or 0-4",
     "bt_limit = 0": "'0': expected a whole number from 1",

@@ -175,6 +175,8 @@ def test_an_adapter_is_trained_once(journal):
                 "dropout": 0.9,
                 "warmup": 0.9,
                 "targets": "v_proj",
+                "schedule": "linear",
+                "gradient_checkpointing": True,
             }.items()
         ),
         ({"seed": 2}, False),

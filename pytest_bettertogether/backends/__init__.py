@@ -68,6 +68,8 @@ class TrainingRow:
 
     messages: tuple[Message, ...]
     completion: str
+    text: str = ""
+    """The prompt as it is, in place of messages, as in `Prompt`."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,12 @@ class Training:
     steps: int
     resumed: int = 0
     """Of the steps, those that a checkpoint held already."""
+    curve: tuple[float, ...] = ()
+    """Mean loss per completion token of equal stretches of the steps: of each one, or of a hundred."""
+    truncated: int = 0
+    """Rows cut to the maximal length."""
+    dropped: int = 0
+    """Rows that had no completion left within it."""
 
 
 def adapter_digest(folder: Path) -> str:

@@ -33,6 +33,8 @@ class Position:
     counted: int = 0
     losses: tuple[float, ...] = ()
     """Mean loss of each finished epoch."""
+    curve: tuple[float, ...] = ()
+    """Mean loss of each step."""
 
 
 class Checkpoint:
@@ -68,7 +70,8 @@ class Checkpoint:
         if about.get("checksum") != _checksum(tensors, told):
             return None
         position = json.loads(told)
-        return tensors, Position(**{**position, "losses": tuple(position["losses"])})
+        series = {name: tuple(position[name]) for name in ("losses", "curve")}
+        return tensors, Position(**{**position, **series})
 
 
 def _checksum(tensors: Tensors, told: str) -> str:

@@ -6,35 +6,33 @@ sampling, adapter and thread count give the same bits on a CPU.
 
 import hashlib
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import DynamicCache
 
 from ..errors import BackendError
 from ..program import Adapter
 from ..prompt import Message
 from ..recipe import LoraTuning, Sampling
-from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, noise
-from .adapters import Adapters, quiet
+from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, loading, noise
+from .adapters import Adapters
+from .memory import Room, first_line, out_of_memory
 
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
 
-LOOPS = 3
+LOOPS = 4
 """Revision of how prompts are encoded, of the decode loop below and of the training loop in lora.py. Raise it with any
 change that could alter a token or a weight: it is part of what the engine says of itself, so that the journal replays
 nothing from before."""
-
-BATCH_TOKENS = 32_768
-"""Prompt and new tokens of one batch at most: bounds the memory of keys, values and logits."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +47,12 @@ class HuggingFace:
 
     def __init__(self, model: "Model", adapters: Path, offline: bool = False) -> None:
         self.threads, self.rows = model.recipe.threads, model.recipe.rows
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        # AVX2 has no bfloat16 arithmetic (4x slower than float32, measured), and float32 is what CPUs reproduce.
-        chosen = "bfloat16" if self.device.type == "cuda" else "float32"
-        dtype = getattr(torch, chosen if model.recipe.dtype == "auto" else model.recipe.dtype)
-        try:
-            with quiet():
-                where: dict[str, Any] = {"revision": model.revision, "local_files_only": offline}
-                self.tokenizer = AutoTokenizer.from_pretrained(model.path, **where)
-                base = AutoModelForCausalLM.from_pretrained(model.path, dtype=dtype, **where)
-        except (OSError, ValueError) as error:
-            hint = " (--bt-offline: only what is on this machine was looked at)" if offline else ""
-            raise BackendError(f"model {model.name}: cannot load {model.path!r}{hint}: {error}") from error
-        if self.tokenizer.chat_template is None:
-            raise BackendError(
-                f"model {model.name}: {model.path!r} has no chat template; use an instruct or chat model"
-            )
+        self.device = loading.best_device()
+        self.tokenizer, self.base, self.room = loading.load(model, self.device, offline)
         # A branch of the hub can move; what was loaded from it is known by its commit.
-        revision = getattr(base.config, "_commit_hash", None) or model.revision
+        revision = getattr(self.base.config, "_commit_hash", None) or model.revision
         self.identity = {"model": model.name, "revision": revision, "weights": weights_digest(model.path)}
-        self.tokenizer.model_max_length = sys.maxsize  # generate() checks lengths itself, with an error
-        self.base = base.to(self.device).eval()
-        self.base.requires_grad_(False)
+        self.folds_system = not loading.takes_system(self.tokenizer)
         self.adapters = Adapters(self.base, adapters)
         self.context = int(self.base.config.max_position_embeddings)
         self.ends = _end_tokens(self.base, self.tokenizer)
@@ -78,13 +60,18 @@ class HuggingFace:
         special = sorted({*self.tokenizer.all_special_tokens, *map(str, added)})
         self.special = re.compile("|".join(map(re.escape, special))) if special else None
 
+    @property
+    def halved(self) -> int:
+        """Batches that did not fit into memory, and were computed in smaller ones."""
+        return self.room.halved
+
     def describe(self) -> dict[str, str]:
         """Weights, device, dtype, threads, batch rows and versions: what a recorded number depends on."""
         return {
             **self.identity,
             "backend": "hf",
             "loops": str(LOOPS),
-            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type,
             "dtype": str(self.base.dtype).removeprefix("torch."),
             "threads": str(self.threads),
             "rows": str(self.rows),
@@ -110,10 +97,11 @@ class HuggingFace:
             )
         completions: dict[int, Completion] = {}
         with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
-            for batch in _batches(encoded, sampling.max_tokens, self.rows):
+            for batch in _batches(encoded, sampling.max_tokens, self.rows, self.room):
                 rows = [_Row(encoded[i], prompts[i].noise, prompts[i].stop) for i in batch]
-                with _memory(f"a batch of {len(rows)} prompts of up to {len(rows[0].ids)} tokens"):
-                    news = self._complete(model, rows, sampling)
+                width, what = len(rows[0].ids), f"a prompt of {len(rows[0].ids)} tokens"
+                complete = partial(self._complete, model, sampling=sampling)
+                news = self.room.in_halves(rows, complete, width + sampling.max_tokens, what)
                 for i, row, new in zip(batch, rows, news, strict=True):
                     completions[i] = self._completion(row, new, sampling)
         return [completions[i] for i in range(len(prompts))]
@@ -132,9 +120,11 @@ class HuggingFace:
             )
         found: dict[int, Likelihood] = {}
         with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
-            for batch in _batches([ids for ids, _ in pairs], 0, self.rows):
-                with _memory(f"a batch of {len(batch)} texts of up to {len(pairs[batch[0]][0])} tokens"):
-                    found.update(zip(batch, self._likelihoods(model, [pairs[i] for i in batch]), strict=True))
+            for batch in _batches([ids for ids, _ in pairs], 0, self.rows, self.room):
+                width = len(pairs[batch[0]][0])
+                likelihoods = partial(self._likelihoods, model)
+                said = self.room.in_halves([pairs[i] for i in batch], likelihoods, width, f"a text of {width} tokens")
+                found.update(zip(batch, said, strict=True))
         return [found[i] for i in range(len(items))]
 
     def finetune(
@@ -147,16 +137,13 @@ class HuggingFace:
     ) -> Training:
         """Train a LoRA adapter; the loss covers each row's completion and its end-of-turn token, nothing else."""
         from .checkpoint import Checkpoint
-        from .lora import train  # peft takes seconds to import: only programs that reach a weight step pay
+        from .lora import fit_rows, train  # peft takes seconds to import: only programs that reach a weight step pay
 
         encoded = [self.encode_row(row) for row in rows]
-        longest = max(len(ids) for ids, _ in encoded)
-        if longest > self.context:
-            raise BackendError(
-                f"a training row of {longest} tokens exceeds the context of {self.context} by {longest - self.context}"
-            )
-        with _threads(self.threads), _memory(f"training on rows of up to {longest} tokens (lower lora.batch)"):
-            return train(self.adapters, encoded, recipe, seed, start, Checkpoint(checkpoint))
+        fitting = fit_rows(encoded, min(recipe.max_length or self.context, self.context))
+        longest = max(len(ids) for ids, _ in fitting.rows)
+        with _threads(self.threads), _memory(f"training on one row of up to {longest} tokens (lower lora.max_length)"):
+            return train(self.adapters, fitting, recipe, seed, start, Checkpoint(checkpoint), self.room)
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a chat, up to where the model's answer begins."""
@@ -190,6 +177,8 @@ class HuggingFace:
 
         The completion ends with the model's end-of-turn token, so that the tuned model stops.
         """
+        if row.text:
+            return self._encode_raw(row)
         prompt = self.encode(row.messages)
         turns = self._turns((*row.messages, Message("assistant", row.completion)))
         whole: list[int] = self.tokenizer.apply_chat_template(turns, return_dict=False)
@@ -204,8 +193,20 @@ class HuggingFace:
         completion = completion[: end + 1] if end is not None else [*completion, self.ends[0]]
         return prompt + completion, len(prompt)
 
+    def _encode_raw(self, row: TrainingRow) -> tuple[list[int], int]:
+        """A text and its completion. Where a token spans their border it is the completion's."""
+        prompt, whole = self.encode_text(row.text), self.encode_text(row.text + row.completion)
+        common = next((i for i, pair in enumerate(zip(prompt, whole, strict=False)) if len(set(pair)) > 1), len(prompt))
+        return [*whole, self.ends[0]], max(1, min(common, len(whole)))
+
     def _turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
-        """Messages as the chat template takes them, with no way for a field's text to pose as a turn marker."""
+        """Messages as the chat template takes them, with no way for a field's text to pose as a turn marker.
+
+        Where the template has no system turn, its text opens the first user turn.
+        """
+        if self.folds_system and len(messages) > 1 and messages[0].role == "system":
+            system, first, *rest = messages
+            messages = [Message(first.role, f"{system.content}\n\n{first.content}"), *rest]
         return [
             {
                 "role": message.role,
@@ -296,12 +297,12 @@ class HuggingFace:
         return new
 
 
-def _batches(encoded: Sequence[Sequence[int]], max_tokens: int, rows: int) -> Iterator[list[int]]:
+def _batches(encoded: Sequence[Sequence[int]], max_tokens: int, rows: int, room: Room) -> Iterator[list[int]]:
     """Row numbers in batches of similar length, longest first, so that the largest batch fails first if any does."""
     batch: list[int] = []
     for i in sorted(range(len(encoded)), key=lambda i: (-len(encoded[i]), i)):
         width = len(encoded[batch[0]]) if batch else len(encoded[i])
-        if batch and (len(batch) == rows or (len(batch) + 1) * (width + max_tokens) > BATCH_TOKENS):
+        if batch and (len(batch) == rows or (len(batch) + 1) * (width + max_tokens) > room.tokens):
             yield batch
             batch = []
         batch.append(i)
@@ -344,12 +345,10 @@ def _memory(what: str) -> Iterator[None]:
     """Say what did not fit, where torch only says how many bytes."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        # On a CPU torch raises a bare RuntimeError, told from others by its text alone.
-        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BackendError(f"out of memory: {what} did not fit; {first}") from error
+        raise BackendError(f"out of memory: {what} did not fit; {first_line(error)}") from error
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ..backends import TrainingRow
+from ..backends import Training, TrainingRow
 from ..evaluate import Experiment
+from ..forms import FORMS, Form
 from ..lockstep import Run
 from ..program import Program, ProgramState
-from ..prompt import render, render_outputs
 from ..results import StepRecord
 from .bootstrap import Traces, bootstrap
 from .outcome import Outcome
@@ -32,24 +33,17 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
             "more training examples, a higher lora.attempts or a lower threshold give more"
         )
         return Outcome(state, _record(path, traces, began), refused)
-    rows = training_rows(experiment.program, traces.passing)
+    rows = training_rows(experiment.program, traces.passing, FORMS[experiment.recipe.prompt])
     experiment.progress.detail(f"training on {len(rows)} rows")
     training = experiment.backend.finetune(rows, recipe, experiment.derive(*path, "train"), state.adapter)
-    record = _record(path, traces, began, len(rows), training.steps, training.losses, training.adapter.digest)
+    record = _record(path, traces, began, len(rows), training)
     return Outcome(ProgramState(adapter=training.adapter), record)
 
 
-def training_rows(program: Program, runs: Sequence[Run]) -> list[TrainingRow]:
+def training_rows(program: Program, runs: Sequence[Run], form: Form = FORMS["chat"]) -> list[TrainingRow]:
     """One row per predictor call of each run, with the prompt as the user wrote it (no demos)."""
     signatures = {name: predictor.signature for name, predictor in program.predictors().items()}
-    return [
-        TrainingRow(
-            render(signatures[call.predictor], (), call.inputs),
-            render_outputs(signatures[call.predictor], call.outputs or {}),
-        )
-        for run in runs
-        for call in run.trace
-    ]
+    return [form.row(signatures[call.predictor], call.inputs, call.outputs or {}) for run in runs for call in run.trace]
 
 
 def _record(
@@ -57,19 +51,25 @@ def _record(
     traces: Traces,
     began: float,
     train_rows: int = 0,
-    train_steps: int = 0,
-    losses: tuple[float, ...] = (),
-    adapter: str = "",
+    training: Training | None = None,
 ) -> StepRecord:
-    return StepRecord(
+    record = StepRecord(
         path="".join(path),
         usage=traces.usage,
         runs=traces.runs,
         traces_passed=len(traces.passing),
         distinct_outputs=traces.distinct_outputs,
         seconds=time.perf_counter() - began,
+    )
+    if training is None:
+        return record
+    return replace(
+        record,
         train_rows=train_rows,
-        train_steps=train_steps,
-        losses=losses,
-        adapter=adapter,
+        train_steps=training.steps,
+        losses=training.losses,
+        adapter=training.adapter.digest,
+        curve=training.curve,
+        truncated=training.truncated,
+        dropped=training.dropped,
     )

@@ -25,11 +25,13 @@ class Attempt:
     """Why the run broke."""
     spent: str = ""
     """What the session's budget stopped it with."""
+    lacks: str = ""
+    """Why the model is not asked to do the task."""
     paid: Paid = field(default_factory=Paid)
 
     def record(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> CellRecord:
         """How it ended, as plain data."""
-        reason = self.fault or self.spent or (self.result.refused if self.result else "")
+        reason = self.fault or self.spent or self.lacks or (self.result.refused if self.result else "")
         if not reason and report.failed and call.excinfo:
             reason = call.excinfo.exconly().partition("\n")[0]
         gate = self._gate()  # once: on large splits the tests take a while

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from ..where import POOL
+
 REPORTS = ("json", "md")
 
 
@@ -191,6 +193,21 @@ OPTIONS = (
         many=True,
     ),
     Option(
+        "data-dir",
+        "Folder with copies of data sets, looked at before the hub: gsm8k/{train,test}.jsonl.gz, "
+        "hotpotqa/{train,dev,test,corpus}.jsonl.gz, and files that your own suites name (default: the environment's "
+        "BT_DATA_DIR, or none).",
+        "DIR",
+    ),
+    Option(
+        "retrieval",
+        "What suites with retrieval search: pool (BM25 over the paragraphs that come with their questions), FILE (BM25 "
+        "over a file of title and text, in the data folder or from the rootdir), wiki2017 (BM25 over Wikipedia's 5.2 "
+        "million first paragraphs, fetched) or the URL of a ColBERTv2 server (default: pool).",
+        "pool|FILE|wiki2017|URL",
+        default=POOL,
+    ),
+    Option(
         "report",
         "Write a report when all is done: json:PATH (schema 1) or md:PATH; repeatable (default: none).",
         "KIND:PATH",
@@ -253,6 +270,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     parser.addini("bt_offline", "As --bt-offline (default: false).", type="bool", default=False)
     group.addoption(
+        "--bt-force",
+        action="store_true",
+        help="Run tasks also on models that cannot do what they need, as GSM8K on tiny (default: skip them).",
+    )
+    group.addoption(
         "--bt-fresh",
         action="store_true",
         help="Compute everything anew and replace what the journal holds of it (default: replay what is there).",
@@ -292,7 +314,15 @@ def add_options(parser: pytest.Parser) -> None:
 
 def asked(config: pytest.Config) -> bool:
     """Whether the user gave any option of ours, on the command line or in the ini file."""
-    flags = ("bt_offline", "bt_fresh", "bt_plan", "bt_update_baselines", "bt_prune_baselines", "bt_allow_ci_update")
+    flags = (
+        "bt_offline",
+        "bt_force",
+        "bt_fresh",
+        "bt_plan",
+        "bt_update_baselines",
+        "bt_prune_baselines",
+        "bt_allow_ci_update",
+    )
     # Not by truth: 0 is a value.
     if any(config.getoption(name) not in (None, False) for name in (*(each.ini for each in OPTIONS), *flags)):
         return True

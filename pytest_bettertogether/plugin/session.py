@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..data import Task
+from ..data import ABILITIES, Task
 from ..errors import BetterTogetherError, BudgetError
 from ..progress import Progress
 from ..results import CellRecord, CellResult, Paid
@@ -68,14 +68,17 @@ class Session:
         settings = self.settings
         self.claim = place(self.config)
         journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
-        return Cells(journal, settings.limit, settings.select, settings.offline, budget)
+        cells = Cells(journal, settings.limit, settings.select, settings.offline, budget)
+        cells.where = settings.where
+        return cells
 
     @cached_property
     def scope(self) -> "Scope":
         """What was collected."""
         from ..gate.scope import Scope
 
-        return Scope(tuple(model.name for model in self.settings.models))
+        able = {each.name: each.abilities if not self.settings.force else ABILITIES for each in self.settings.models}
+        return Scope(tuple(able), abilities=able)
 
     @cached_property
     def source(self) -> "Source":
@@ -133,9 +136,22 @@ class Session:
         return Terms(share, settings.margin, settings.detect, settings.too_small_fails)
 
     def begin(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> Attempt:
-        """The item's attempt, made by whichever of its fixtures comes first."""
+        """The item's attempt, made by whichever of its fixtures comes first.
+
+        Skips the test, before its data are read, where the model cannot do what the task needs.
+        """
         attempt: Attempt = node.stash.setdefault(ATTEMPT, Attempt(suite, model.name, strategy.id))
+        attempt.lacks = self.lacks(suite, model)
+        if attempt.lacks:
+            pytest.skip(attempt.lacks)
         return attempt
+
+    def lacks(self, suite: Suite, model: "Model") -> str:
+        """Why a model is not asked to do a task, or the empty string."""
+        needs = suite.task.needs
+        if not needs or needs in model.abilities or self.settings.force:
+            return ""
+        return f"{suite.name} needs a model that can {needs}, and {model.name} cannot (--bt-force runs it all the same)"
 
     def baseline(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> "Baseline":
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
@@ -173,6 +189,14 @@ class Session:
             from ..journal import damage_line
 
             yield damage_line(self.damaged)
+        lacking = {f"{each.task} on {each.model}": each.reason for each in self.records if each.status == "skipped"}
+        yield from (f"{cell} skipped: {reason}" for cell, reason in lacking.items() if reason)
+        halved = sum(each.paid.halved for each in self.records)
+        if halved:
+            yield (
+                f"memory: {halved} batch{'' if halved == 1 else 'es'} did not fit and went on in smaller ones: "
+                "--bt-set=rows=N asks for smaller ones from the start (training: lora.micro_batch=N)"
+            )
 
     def plan(self, items: Iterable[pytest.Item]) -> None:
         """Find out what the cells among `items` would cost. Raises UsageError where that cannot be."""
@@ -180,7 +204,9 @@ class Session:
         for item in items:
             suite, parameters = self.suite(item), getattr(item, "callspec", None)
             if suite and parameters and {"bt_model", "bt_strategy"} <= set(parameters.params):
-                wanted.append((suite, parameters.params["bt_model"], parameters.params["bt_strategy"]))
+                model = parameters.params["bt_model"]
+                if not self.lacks(suite, model):
+                    wanted.append((suite, model, parameters.params["bt_strategy"]))
         try:
             self.planned += self.cells.plan(wanted, self.settings.seeds).lines() if wanted else ()
         except BetterTogetherError as error:
@@ -202,8 +228,8 @@ class Session:
             finally:
                 line.clear()
                 now = cells.paid()
-                spent = Paid(now.usage - before.usage, now.train_steps - before.train_steps)
-                attempt.paid += Paid(spent.usage, spent.train_steps, time.perf_counter() - began)
+                usage, steps = now.usage - before.usage, now.train_steps - before.train_steps
+                attempt.paid += Paid(usage, steps, time.perf_counter() - began, now.halved - before.halved)
         except BudgetError as error:
             attempt.spent = str(error)
             raise pytest.fail.Exception(f"stopped: {error}", pytrace=False) from None

@@ -11,8 +11,12 @@ import pytest
 
 from ..models import BUILT_IN, Model, find
 from ..strategy import Strategy
+from ..where import Where
 from .options import OPTIONS, Option
 from .placement import check
+
+DATA_DIR = "BT_DATA_DIR"
+"""Names the data folder in the environment."""
 
 CI = ("CI", "BUILD_NUMBER")
 """Set in the environment by CI services, as pytest itself asks."""
@@ -46,6 +50,10 @@ class Settings:
     budget: tuple[int | None, int | None, float | None]
     """LM calls, tokens and minutes at most."""
     offline: bool
+    where: Where
+    """Where data are."""
+    force: bool
+    """Run tasks on models that cannot do what they need."""
     reports: tuple[tuple[str, Path], ...]
     """(kind, file) of each report to write."""
 
@@ -77,6 +85,8 @@ def read_settings(config: pytest.Config) -> Settings:
         plan=_plan(config),
         budget=(value["max-calls"], value["max-tokens"], value["max-minutes"]),
         offline=_offline(config),
+        where=_where(config, value["data-dir"], value["retrieval"]),
+        force=config.getoption("--bt-force"),
         reports=tuple(_destination(config, text) for text in dict.fromkeys(value["report"] or ())),
     )
 
@@ -126,6 +136,19 @@ def _offline(config: pytest.Config) -> bool:
         return bool(config.getoption("--bt-offline") or config.getini("bt_offline"))
     except (ValueError, pytest.UsageError) as error:  # which, depends on pytest's version
         raise pytest.UsageError(f"{_origin(config, 'offline', written=True)}: {error}") from None
+
+
+def _where(config: pytest.Config, written: str | None, retrieval: str) -> Where:
+    """The data folder: of the command line, the ini file or the environment, in this order."""
+    origin, base = _origin(config, "data-dir"), config.rootpath
+    if config.getoption("bt_data_dir"):
+        base = config.invocation_params.dir
+    elif not written:
+        written, origin, base = os.environ.get(DATA_DIR), DATA_DIR, config.invocation_params.dir
+    folder = base / Path(written).expanduser() if written else None
+    if folder is not None and not folder.is_dir():
+        raise pytest.UsageError(f"{origin}: {folder} is no folder: name the one that holds your copies of data sets")
+    return Where(folder, config.rootpath, _offline(config), None, retrieval)
 
 
 def _origin(config: pytest.Config, name: str, written: bool = False) -> str:
