@@ -262,13 +262,13 @@ from pytest_bettertogether.recipe import Sampling
 
 engine = load(TINY, Path("adapters"))
 sampling = Sampling(temperature=0.0, max_tokens=1)
-prompt = Prompt(render(Predict("text -> answer").signature, (), {"text": "lorem ipsum " * 250}))
+prompt = Prompt(render(Predict("text -> answer").signature, (), {"text": "lorem ipsum " * 120}))
 alone = engine.generate([prompt], sampling)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]), resource.RLIM_INFINITY))
-assert engine.generate([prompt] * 16, sampling) == alone * 16
+assert engine.generate([prompt] * 8, sampling) == alone * 8
 before = engine.halved
-assert engine.generate([prompt] * 16, sampling) == alone * 16
+assert engine.generate([prompt] * 8, sampling) == alone * 8
 print(before > 0, engine.halved - before)
 """
 
@@ -280,12 +280,12 @@ def starved(folder, room):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits a process's memory as Linux does")
 def test_out_of_memory_says_what_did_not_fit(tmp_path):
-    done = starved(tmp_path, 5_000_000)
+    done = starved(tmp_path, 1_000_000)
     assert done.returncode == 1
     assert "BackendError: out of memory: a prompt of" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits a process's memory as Linux does")
 def test_a_batch_that_does_not_fit_is_done_in_halves_and_later_ones_start_smaller(tmp_path):
-    done = starved(tmp_path, 80_000_000)
+    done = starved(tmp_path, 25_000_000)
     assert done.stdout == "True 0\n", done.stderr

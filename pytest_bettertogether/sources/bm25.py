@@ -60,7 +60,7 @@ class BM25:
         with FileLock(home.with_suffix(".lock")):  # one process builds, the others wait
             try:
                 return _load(home, identity, mapped=True)
-            except (OSError, ValueError, KeyError):  # none yet, or not what it was
+            except (OSError, EOFError, ValueError, KeyError):  # none yet, or not what it was
                 shutil.rmtree(home, ignore_errors=True)
             aside = tempfile.mkdtemp(dir=where.kept, prefix="building-")
             try:

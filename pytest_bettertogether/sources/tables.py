@@ -69,6 +69,11 @@ class Layout:
     keep: Callable[[Row], bool] | None = None
     row: Callable[[Row], Row] | None = None
 
+    def __post_init__(self) -> None:
+        for part in (self.train, self.dev, self.test):
+            if isinstance(part, str):
+                Part(part)  # what cannot be one is known where it is written
+
     def parts(self, tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
         """The rows of each split, as they are written."""
         kept = {name: [row for row in rows if self.keep is None or self.keep(row)] for name, rows in tables.items()}
