@@ -6,7 +6,7 @@ sampling, adapter and thread count give the same bits on a CPU.
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -182,22 +182,32 @@ class HuggingFace:
         prompt = self.encode(row.messages)
         turns = self._turns((*row.messages, Message("assistant", row.completion)))
         whole: list[int] = self.tokenizer.apply_chat_template(turns, return_dict=False)
-        if whole[: len(prompt)] != prompt:
-            raise BackendError(
-                "the chat template writes a prompt differently once it is answered, so the completion's tokens "
-                "cannot be told from the prompt's: use a model whose template only appends"
-            )
-        completion = whole[len(prompt) :]
+        if whole[: len(prompt)] == prompt:
+            completion = whole[len(prompt) :]
+        else:  # a token would span the border, as where turn markers are plain text: the model is asked up to there
+            completion = self.tokenizer.encode(self._answer(row.messages, turns), add_special_tokens=False)
         end = next((i for i, token in enumerate(completion) if token in self.ends), None)
         # A template may write more behind the end of turn (a line break, say); a model never generates that.
         completion = completion[: end + 1] if end is not None else [*completion, self.ends[0]]
         return prompt + completion, len(prompt)
 
+    def _answer(self, messages: Sequence[Message], answered: Sequence[Mapping[str, str]]) -> str:
+        """What the template adds to a chat when it is answered."""
+        write = partial(self.tokenizer.apply_chat_template, tokenize=False)
+        asked, whole = write(self._turns(messages), add_generation_prompt=True), write(answered)
+        if not whole.startswith(asked):
+            raise BackendError(
+                "the chat template writes a prompt differently once it is answered, so the completion's tokens "
+                "cannot be told from the prompt's: use a model whose template only appends"
+            )
+        return str(whole[len(asked) :])
+
     def _encode_raw(self, row: TrainingRow) -> tuple[list[int], int]:
-        """A text and its completion. Where a token spans their border it is the completion's."""
+        """A text and its completion, tokenised as one unless a token would span the border."""
         prompt, whole = self.encode_text(row.text), self.encode_text(row.text + row.completion)
-        common = next((i for i, pair in enumerate(zip(prompt, whole, strict=False)) if len(set(pair)) > 1), len(prompt))
-        return [*whole, self.ends[0]], max(1, min(common, len(whole)))
+        if whole[: len(prompt)] != prompt:
+            whole = prompt + self.tokenizer.encode(row.completion, add_special_tokens=False)
+        return [*whole, self.ends[0]], len(prompt)
 
     def _turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
         """Messages as the chat template takes them, with no way for a field's text to pose as a turn marker.

@@ -82,7 +82,8 @@ def train(
         return Training(adapter, done.losses, done.step, resumed, curve, rows.truncated, rows.dropped)
     finally:
         if recipe.gradient_checkpointing:
-            model.gradient_checkpointing_disable()
+            with quiet():
+                model.gradient_checkpointing_disable()
         model.eval()
         model.base_model.set_adapter([])  # else peft picks another one itself, and warns of it
         model.delete_adapter(Adapters.TRAINING)
@@ -91,7 +92,10 @@ def train(
 
 
 def _with_new_adapter(adapters: Adapters, recipe: LoraTuning, seed: int, start: Adapter | None) -> Any:
-    targets = recipe.targets if recipe.targets == "all-linear" else recipe.targets.split(",")
+    targets: str | list[str] = recipe.targets
+    if targets != "all-linear":
+        targets = [each.strip() for each in recipe.targets.split(",") if each.strip()]
+        _check(adapters.base, targets)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -99,19 +103,12 @@ def _with_new_adapter(adapters: Adapters, recipe: LoraTuning, seed: int, start: 
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    try:
-        with quiet(), torch.random.fork_rng():
-            torch.manual_seed(seed)  # LoRA's A matrices start random
-            if adapters.peft is None:
-                adapters.peft = get_peft_model(adapters.base, config, adapter_name=Adapters.TRAINING)
-            else:
-                adapters.peft.add_adapter(Adapters.TRAINING, config)
-    except ValueError as error:
-        linear = {name.rpartition(".")[2] for name, each in adapters.base.named_modules() if isinstance(each, Linear)}
-        raise BackendError(
-            f"lora.targets={recipe.targets}: the model has no such layers, it has {', '.join(sorted(linear))}: name "
-            "some of them, or all with --bt-set=lora.targets=all-linear"
-        ) from error
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)  # LoRA's A matrices start random
+        if adapters.peft is None:
+            adapters.peft = get_peft_model(adapters.base, config, adapter_name=Adapters.TRAINING)
+        else:
+            adapters.peft.add_adapter(Adapters.TRAINING, config)
     model = adapters.peft
     if start is not None:
         set_peft_model_state_dict(model, load_file(Path(start.path) / WEIGHTS), adapter_name=Adapters.TRAINING)
@@ -121,6 +118,18 @@ def _with_new_adapter(adapters: Adapters, recipe: LoraTuning, seed: int, start: 
         with quiet():
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
+
+
+def _check(base: Any, targets: Sequence[str]) -> None:
+    """Raise BackendError if the model lacks a layer that is to be adapted."""
+    names = {name.removesuffix(".base_layer").rpartition(".")[2] for name, _ in base.named_modules()}
+    missing = [each for each in targets if each not in names]
+    if missing:
+        linear = {name.rpartition(".")[2] for name, each in base.named_modules() if isinstance(each, Linear)}
+        raise BackendError(
+            f"lora.targets: the model has no layer {' or '.join(missing)}, it has {', '.join(sorted(linear))}: name "
+            "some of them, or all with --bt-set=lora.targets=all-linear"
+        )
 
 
 def _fit(

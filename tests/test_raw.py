@@ -1,0 +1,142 @@
+"""The prompt form of 2024: what is written, that it can be read again, and that every step uses it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import Scripted
+
+from pytest_bettertogether import ChainOfThought, Predict, Program, Splits, Unparsable, exact_match, raw
+from pytest_bettertogether.backends import Completion
+from pytest_bettertogether.evaluate import Experiment
+from pytest_bettertogether.forms import FORMS
+from pytest_bettertogether.optimize.bettertogether import run_seed
+from pytest_bettertogether.program import Demo
+from pytest_bettertogether.recipe import LoraTuning, PromptSearch, Recipe
+from pytest_bettertogether.strategy import Strategy
+
+HOP = ChainOfThought(
+    "context, question -> search_query", "Find what is missing.", {"context": "may hold facts"}
+).signature
+WHOLE = Demo(
+    {"context": ["A | a.", "B | b."], "question": "Who?"},
+    {"reasoning": "find it. We look.", "search_query": "it"},
+    True,
+)
+PARTIAL = Demo({"question": "What?"}, {"search_query": "that"})
+
+EXPECTED = """Find what is missing.
+
+---
+
+Question: What?
+Search Query: that
+
+---
+
+Follow the following format.
+
+Context: may hold facts
+Question: ${question}
+Reasoning: Let's think step by step in order to ${produce the search_query}. We ...
+Search Query: ${search_query}
+
+---
+
+Context:
+[1] «A | a.»
+[2] «B | b.»
+Question: Who?
+Reasoning: Let's think step by step in order to find it. We look.
+Search Query: it
+
+---
+
+Context: N/A
+Question: Why?
+Reasoning: Let's think step by step in order to"""
+
+
+def test_a_prompt_is_written_as_in_2024():
+    assert raw.render(HOP, [WHOLE, PARTIAL], {"context": [], "question": "Why?"}) == EXPECTED
+    alone = raw.render(Predict("question -> answer").signature, (), {"question": " Why? "})
+    assert alone == (
+        "Given the fields `question`, produce the fields `answer`.\n\n---\n\nFollow the following format.\n\n"
+        "Question: ${question}\nAnswer: ${answer}\n\n---\n\nQuestion: Why?\nAnswer:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("completion", "outputs"),
+    [
+        (" find it.\nSearch Query: it", {"reasoning": "find it.", "search_query": "it"}),
+        (
+            " find it.\nsearch query: it\n\n---\n\nContext: N/A\nQuestion: next",
+            {"reasoning": "find it.", "search_query": "it"},
+        ),
+        (" a\nb\nSearch Query: it\nQuestion: and now", {"reasoning": "a\nb", "search_query": "it"}),
+        ("\nSearch Query: it", {"reasoning": "", "search_query": "it"}),
+    ],
+)
+def test_a_completion_is_read_up_to_the_next_block_or_field(completion, outputs):
+    assert raw.parse(HOP, completion) == outputs
+
+
+def test_a_completion_without_its_last_field_is_unparsable():
+    with pytest.raises(Unparsable, match="no search_query"):
+        raw.parse(HOP, " I wonder")
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters=":\\"), max_size=40)
+
+
+@given(reasoning=WORDS, query=WORDS)
+def test_what_is_learnt_is_what_is_read(reasoning, query):
+    values = {"reasoning": " ".join(reasoning.split()), "search_query": " ".join(query.split())}
+    if "---" not in reasoning + query:
+        assert raw.parse(HOP, raw.render_outputs(HOP, values)) == values
+
+
+class Ask(Program):
+    def __init__(self):
+        self.ask = ChainOfThought("question -> answer")
+
+    def forward(self, question):
+        return self.ask(question=question)
+
+
+ROWS = [{"id": n, "question": f"number {n}", "answer": ("even", "odd")[n % 2]} for n in range(36)]
+
+
+class RawOnly(Scripted):
+    """Answers texts; a chat would have no text to answer."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.prompts = []
+
+    def generate(self, prompts, sampling, adapter=None):
+        self.prompts += prompts
+        numbers = [int(prompt.text.rpartition("Question: number ")[2].split()[0]) for prompt in prompts]
+        return [Completion(f" see. We know.\nAnswer: {('even', 'odd')[n % 2]}", 9, 3) for n in numbers]
+
+
+def test_every_step_asks_in_the_recipes_form_and_trains_on_it():
+    engine = RawOnly()
+    splits = Splits.of(ROWS[:20], ROWS[20:28], ROWS[28:])
+    recipe = Recipe(search=PromptSearch(candidates=1), lora=LoraTuning(min_traces=2), prompt="raw")
+    experiment = Experiment("t", "m", 0, Ask(), splits, exact_match("answer"), engine, recipe)
+    result = run_seed(experiment, Strategy.parse("pw"))
+    assert result.score == 1.0
+    assert all(prompt.text and not prompt.messages and prompt.stop == raw.STOP for prompt in engine.prompts)
+    ((rows, _),) = engine.trained
+    assert all(row.messages == () and row.text.count("Question: number") == 1 for row in rows)  # no demos
+    assert {row.completion.rpartition(": ")[2] for row in rows} == {"even", "odd"}
+    assert any(prompt.text.count("Question: number") > 1 for prompt in engine.prompts)  # candidates had some
+
+
+def test_both_forms_show_the_same_values():
+    values = {"context": ["one"], "question": "two"}
+    chat, text = (FORMS[name].ask(HOP, (), values, 7) for name in ("chat", "raw"))
+    assert chat.noise == text.noise == 7
+    shown = "".join(message.content for message in chat.messages)
+    assert all(each in shown and each in text.text for each in ("one", "two", "Find what is missing."))
