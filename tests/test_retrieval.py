@@ -28,7 +28,7 @@ from pytest_bettertogether.journal import Journal
 from pytest_bettertogether.lockstep import run_program
 from pytest_bettertogether.program import ProgramState
 from pytest_bettertogether.searching import Searches
-from pytest_bettertogether.sources import colbert, passages
+from pytest_bettertogether.sources import Chosen, colbert
 
 PASSAGES = [
     ("Lake Ohrid", "A deep lake between two mountain ranges."),
@@ -98,17 +98,17 @@ def test_a_corpus_in_a_file_is_known_by_its_content(tmp_path):
     path = tmp_path / "corpus.jsonl"
     path.write_text("".join(json.dumps({"title": title, "text": text}) + "\n" for title, text in PASSAGES))
     where = Where(root=tmp_path, retrieval="corpus.jsonl", kept=tmp_path / "kept")
-    opened = passages(Few()).open(where)
+    opened = Chosen(Few()).open(where)
     assert titles(opened.search(["mountain"], 3)[0]) == ["Lake Ohrid"]
     path.write_text(path.read_text().replace("mountain", "hill"))
-    assert passages(Few()).open(where).identity != opened.identity
+    assert Chosen(Few()).open(where).identity != opened.identity
     path.write_text('{"title": "x"}\n')
     with pytest.raises(DataError, match=r"corpus.jsonl: row 1 has title, expected title and text"):
-        passages(Few()).open(where)
+        Chosen(Few()).open(where)
     with pytest.raises(
         DataError, match="--bt-retrieval=wikipedia: expected pool, wiki2017, the URL of a ColBERT server,"
     ):
-        passages(Few()).open(replace(where, retrieval="wikipedia"))
+        Chosen(Few()).open(replace(where, retrieval="wikipedia"))
 
 
 def test_wikipedia_offline_says_what_is_missing(tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ def test_wikipedia_offline_says_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(
         DataError, match=r"data set dspy/cache at main: this machine does not have it, .*retrieval=pool"
     ):
-        passages(Few()).open(Where(offline=True, retrieval="wiki2017", kept=tmp_path))
+        Chosen(Few()).open(Where(offline=True, retrieval="wiki2017", kept=tmp_path))
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from test_plugin import SCHEMA
 from pytest_bettertogether import Retrieve, Where
 from pytest_bettertogether.data import fingerprint
 from pytest_bettertogether.searching import Searches
-from pytest_bettertogether.sources import passages
-from pytest_bettertogether.sources.hotpotqa import hotpotqa
+from pytest_bettertogether.sources.hotpotqa import hotpotqa, passages
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,9 +6,9 @@ are extras and imported when used.
 
 from .bm25 import BM25, Corpus
 from .colbert import ColBERT
-from .corpora import PassageFile, Pool, Wiki2017, passages
+from .corpora import Chosen, PassageFile, Pool, Wiki2017
 from .files import files
 from .hub import hub_dataset
 from .tables import Part
 
-__all__ = ["BM25", "ColBERT", "Corpus", "Part", "PassageFile", "Pool", "Wiki2017", "files", "hub_dataset", "passages"]
+__all__ = ["BM25", "Chosen", "ColBERT", "Corpus", "Part", "PassageFile", "Pool", "Wiki2017", "files", "hub_dataset"]

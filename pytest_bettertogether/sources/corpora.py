@@ -100,7 +100,7 @@ class Wiki2017:
 
 
 @dataclass(frozen=True)
-class passages:  # noqa: N801 - reads as the function that users call it as
+class Chosen:
     """What the user lets programs search (--bt-retrieval): `pool` by default, else another corpus or a server."""
 
     pool: Corpus

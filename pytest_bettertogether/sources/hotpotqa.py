@@ -44,9 +44,9 @@ def hotpotqa(level: str | None = None) -> HubDataset:
     )
 
 
-def passages(source: HubDataset) -> corpora.passages:
+def passages(source: HubDataset) -> corpora.Chosen:
     """What --bt-retrieval says; its `pool` are the paragraphs that come with the questions of all splits."""
-    return corpora.passages(corpora.Pool(source, paragraphs))
+    return corpora.Chosen(corpora.Pool(source, paragraphs))
 
 
 def paragraphs(row: Row) -> Iterator[tuple[str, str]]:
