@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import socket
 from dataclasses import replace
 from random import Random
 
@@ -129,6 +130,13 @@ def hub(tmp_path, monkeypatch):
     (snapshot / "README.md").write_text(f"---\n{configs}  - split: test\n    path: main/test-*\n---\n")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+
+    def no_network(*args, **kwargs):
+        raise AssertionError(f"the network was touched: {args}")
+
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, no_network)
+    monkeypatch.setattr(socket.socket, "connect", no_network)
     return cache
 
 

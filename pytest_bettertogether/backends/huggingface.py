@@ -57,7 +57,7 @@ class HuggingFace:
         self.context = int(self.base.config.max_position_embeddings)
         self.ends = _end_tokens(self.base, self.tokenizer)
         added = [token for token in self.tokenizer.added_tokens_decoder.values() if token.special or _marks(str(token))]
-        special = sorted({*self.tokenizer.all_special_tokens, *map(str, added)})
+        special = sorted({*self.tokenizer.all_special_tokens, *map(str, added), *loading.markers(self.tokenizer)})
         self.special = re.compile("|".join(map(re.escape, special))) if special else None
 
     @property

@@ -1,5 +1,6 @@
 """Loading a model of the hub or of a folder: device, type, memory, chat template, and what to do where that fails."""
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def load(model: "Model", device: torch.device, offline: bool) -> tuple[Any, Any,
         if not memory.out_of_memory(error):
             raise
         raise BackendError(
-            f"model {model.name}: its weights ({need.weights / memory.GB:.1f} GB) do not fit on {device.type}"
+            f"model {model.name}: its weights do not fit on {device.type}: use a smaller model or a larger device"
         ) from error
     base.requires_grad_(False)
     return tokenizer, base, room
@@ -96,6 +97,11 @@ def _complaint(model: "Model", error: Exception, offline: bool) -> str:
         return f"{name} is not on this machine and the hub cannot be reached: {memory.first_line(causes[-1])}"
     hint = " (--bt-offline: only what is on this machine was looked at)" if offline else ""
     return f"model {model.name}: cannot load {model.path!r}{hint}: {error}"
+
+
+def markers(tokenizer: Any) -> set[str]:
+    """Turn markers that a chat template writes as plain text, as Mistral's and Llama-2's do: [INST], <<SYS>>."""
+    return set(re.findall(r"\[/?[A-Z_]+\]|<</?[A-Z]+>>", str(tokenizer.chat_template or "")))
 
 
 def takes_system(tokenizer: Any) -> bool:

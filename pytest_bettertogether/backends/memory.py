@@ -39,8 +39,13 @@ class Estimate:
         return rows * self.row + tokens * self.token
 
 
-def estimate(config: Any, dtype: torch.dtype) -> Estimate:
-    """What a model of this configuration needs, to a few percent; nothing is loaded."""
+def estimate(config: Any, dtype: torch.dtype) -> Estimate | None:
+    """What a model of this configuration needs, to a few percent; nothing is loaded.
+
+    None for what cannot be told from it: quantised weights, and architectures without attention heads.
+    """
+    if getattr(config, "quantization_config", None) or not hasattr(config.get_text_config(), "num_attention_heads"):
+        return None
     with torch.device("meta"):  # weights without memory
         empty = AutoModelForCausalLM.from_config(config)
     size = torch.empty((), dtype=dtype).element_size()
@@ -73,10 +78,10 @@ def free(device: torch.device) -> int | None:
     return available
 
 
-def plan(name: str, need: Estimate, device: torch.device, rows: int) -> int:
+def plan(name: str, need: Estimate | None, device: torch.device, rows: int) -> int:
     """Tokens that a batch may have, so that all fits. Raises BackendError, before anything is loaded, if none does."""
     there = free(device)
-    if there is None:
+    if there is None or need is None:
         return BATCH_TOKENS
     usable = SPARE * there
     least = need.weights + need.batch(1, 2048)
