@@ -61,7 +61,8 @@ class Searches:
         """The passages of each query; equal ones are asked once. Raises ProgramError for answers that are none."""
         searcher = self.open(site.retriever)
         asked = list(dict.fromkeys(queries))
-        answers = {query: self._kept(searcher, query, site.k) for query in asked}
+        # A model may well write an empty query: that finds nothing, and no server has to have an opinion on it.
+        answers = {query: self._kept(searcher, query, site.k) if query.strip() else [] for query in asked}
         missing = [query for query in asked if answers[query] is None]
         found = searcher.search(missing, site.k) if missing else ()
         if len(found) != len(missing):

@@ -20,11 +20,3 @@ class Where:
     """Folder for what is made of data and may be made again (search indexes); None: made anew in each session."""
     retrieval: str = POOL
     """What retrieving programs search: `pool`, `wiki2017`, a file of passages or a server's URL (--bt-retrieval)."""
-
-    def find(self, path: str | Path) -> Path:
-        """A file or folder by its path: absolute, or in the data folder, or from the root; it need not exist."""
-        given = Path(path).expanduser()
-        if given.is_absolute():
-            return given
-        here = self.data_dir / given if self.data_dir else None
-        return here if here and here.exists() else self.root / given

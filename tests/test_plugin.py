@@ -224,7 +224,7 @@ def test_a_fault_of_the_program_fails_its_cells_and_is_no_score(suite):
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["--bt-model=parot"], "*--bt-model: unknown model 'parot'; known: other, parrot, tiny; or give*"),
+        (["--bt-model=parot"], "*--bt-model: unknown model 'parot'; known: llama2, *, parrot, tiny; or give*"),
         (
             ["--bt-strategy=px"],
             "*--bt-strategy: strategy 'px': unknown step 'x'; write 'zero', or steps from p (prompts)*",

@@ -166,6 +166,9 @@ def test_a_colbert_server_is_asked_once_per_query_and_answers_are_kept(server, t
     fresh = Journal(tmp_path, fresh=True)
     Searches(where, fresh)(site, ["busy"])
     assert len(server.asked) == 6
+    assert Searches(where, fresh)(site, [" ", ""]) == [[], []]  # what a model writes may be nothing
+    assert Searches(where, fresh)(site, ["long " * 9999])[0]
+    assert len(server.asked) == 7
     fresh.close()
 
 

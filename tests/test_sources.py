@@ -194,6 +194,10 @@ def test_hotpotqa_reads_the_same_from_both_of_its_forms(tmp_path):
         ]
     )
     source = hotpotqa()
+    assert passages(source) == passages(hotpotqa()) != passages(hotpotqa("easy"))  # one index for all programs
+    assert len({passages(source), passages(hotpotqa())}) == 1
+    with pytest.raises(ValueError, match="level 'tough': expected easy, medium, hard"):
+        hotpotqa("tough")
     assert source.layout.row(hop(1)) == source.layout.row(hop(1, hub=True))
     for i, name in enumerate(("train", "dev", "test")):
         write(tmp_path / "hotpotqa" / f"{name}.jsonl.gz", [hop(n) for n in range(10 * i, 10 * i + 10)])

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -268,9 +267,3 @@ def test_a_plan_for_the_papers_experiment_needs_no_model(tmp_path, journal):
     # 4 prompt steps, 3 weight steps and 8 evaluations of each task: what a prefix tree costs.
     steps = [line.split()[1] for line in rows]
     assert [steps.count(each) for each in ("p", "w", "pp", "pw", "wp", "ww", "pwp", "test")] == [2] * 7 + [16]
-
-
-def test_where_says_where():
-    where = Where(Path("data"), Path("root"))
-    assert where.find("x") == Path("root/x")
-    assert replace(where, data_dir=None).find("/x") == Path("/x")

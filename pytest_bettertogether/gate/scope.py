@@ -16,8 +16,8 @@ class Scope:
     suites: list[Suite] = field(default_factory=list)
     files: set[Path] = field(default_factory=set)
     """Test files that were collected."""
-    abilities: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """What each model can do: a cell that is never run for want of it shares no error budget."""
+    able: Callable[[Suite, str], bool] = lambda _suite, _model: True
+    """Whether a model can do a suite's task: a cell that is never run for want of that shares no error budget."""
 
     @property
     def baselines(self) -> list[Path]:
@@ -34,7 +34,7 @@ class Scope:
             (suite.baselines, f"{model}-{strategy.id}")
             for suite in self.suites
             for model in self.models
-            if not suite.task.needs or suite.task.needs in self.abilities.get(model, ())
+            if self.able(suite, model)
             for strategy in suite.gate
         }
         others = {path for file in self.baselines for path in file.parent.glob("*.json")} - set(self.baselines)

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from ..where import POOL
-
 REPORTS = ("json", "md")
 
 
@@ -205,7 +203,7 @@ OPTIONS = (
         "over a file of title and text, in the data folder or from the rootdir), wiki2017 (BM25 over Wikipedia's 5.2 "
         "million first paragraphs, fetched) or the URL of a ColBERTv2 server (default: pool).",
         "pool|FILE|wiki2017|URL",
-        default=POOL,
+        default="pool",
     ),
     Option(
         "report",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..data import ABILITIES, Task
+from ..data import Task
 from ..errors import BetterTogetherError, BudgetError
 from ..progress import Progress
 from ..results import CellRecord, CellResult, Paid
@@ -77,8 +77,8 @@ class Session:
         """What was collected."""
         from ..gate.scope import Scope
 
-        able = {each.name: each.abilities if not self.settings.force else ABILITIES for each in self.settings.models}
-        return Scope(tuple(able), abilities=able)
+        models = {model.name: model for model in self.settings.models}
+        return Scope(tuple(models), able=lambda suite, name: not self.lacks(suite, models[name]))
 
     @cached_property
     def source(self) -> "Source":
@@ -275,6 +275,8 @@ def _accept(node: pytest.Item) -> str:
     kept = []
     for word in words:
         name, equals, _ = word.partition("=")
-        if name in ("--bt-model", "--bt-seeds", "--bt-set", "--bt-strategy"):
+        if name == "--bt-force":
+            kept.append(word)
+        elif name in ("--bt-model", "--bt-seeds", "--bt-set", "--bt-strategy", "--bt-data-dir", "--bt-retrieval"):
             kept.append(word if equals else f"{word}={next(words, '')}")
     return " ".join(["pytest", f"'{nodeid}'", *map(shlex.quote, kept), "--bt-update-baselines"])

@@ -19,6 +19,9 @@ TRIES, PAUSE, TIMEOUT = 4, 1.0, 30.0
 AT_ONCE = 8
 """Requests under way together."""
 
+LONGEST = 2000
+"""Characters of a query that are sent: ColBERT reads 32 tokens, and addresses have a limit."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -58,7 +61,7 @@ class Server:
             return list(pool.map(lambda query: self._ask(query, k), queries))
 
     def _ask(self, query: str, k: int) -> list[str]:
-        address = f"{self.url}{'&' if '?' in self.url else '?'}{urlencode({'query': query, 'k': k})}"
+        address = f"{self.url}{'&' if '?' in self.url else '?'}{urlencode({'query': query[:LONGEST], 'k': k})}"
         for attempt in range(TRIES):
             try:
                 with urllib.request.urlopen(address, timeout=TIMEOUT) as reply:  # noqa: S310 - open() checked its scheme

@@ -7,7 +7,7 @@ questions as `fullwiki` and brings each one's gold paragraphs along.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 from ..program import Prediction
@@ -16,7 +16,24 @@ from .files import files
 from .hub import HubDataset, hub_dataset
 from .tables import Part, Row
 
+LEVELS = ("easy", "medium", "hard")
+
 REVISION = "1908d6afbbead072334abe2965f91bd2709910ab"
+
+
+@dataclass(frozen=True)
+class OfLevel:
+    """Keeps the questions of one level; a value, so that equal sources are equal and searched in one index."""
+
+    level: str
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"level {self.level!r}: expected {', '.join(LEVELS)}")
+
+    def __call__(self, row: Row) -> bool:
+        """Whether a row is of the level."""
+        return bool(row["level"] == self.level)
 
 
 def hotpotqa(level: str | None = None) -> HubDataset:
@@ -33,12 +50,12 @@ def hotpotqa(level: str | None = None) -> HubDataset:
         dev=Part("train[75%:]", 500, seed=2023),
         test=Part("validation", 1500, seed=2023),
         shuffle=0,
-        keep=partial(_is_of, level or "hard"),
+        keep=OfLevel(level or "hard"),
         row=_row,
         only=("distractor/*",),
         local=files(
             *(f"hotpotqa/{name}.jsonl*" for name in ("train", "dev", "test")),
-            keep=partial(_is_of, level) if level else None,
+            keep=OfLevel(level) if level else None,
             row=_row,
         ),
     )
@@ -66,10 +83,6 @@ def gold_titles_found(example: Mapping[str, Any], prediction: Prediction) -> flo
     found = {each.partition(" | ")[0] for each in prediction["context"]}
     gold = set(example["gold_titles"])
     return len(gold & found) / len(gold)
-
-
-def _is_of(level: str, row: Row) -> bool:
-    return bool(row["level"] == level)
 
 
 def _row(row: Row) -> Row:
