@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 
 LAYERS = [
     ["cli"],
-    ["plugin"],
+    ["plugin", "reporting"],
+    ["publishing"],
     ["cells"],
     ["plan"],
     ["report"],
@@ -27,6 +28,7 @@ LAYERS = [
     ["data"],
     ["budget"],
     ["program", "metrics", "results", "strategy", "seeds", "atomic", "errors", "progress"],
+    ["traces"],
 ]
 """From the top down."""
 
@@ -43,6 +45,7 @@ NOUNS = {
     "suite",
     "errors",
     "progress",
+    "traces",
 }
 ENGINES = {"torch", "transformers", "peft", "datasets", "vllm", "safetensors", "tokenizers", "accelerate"}
 

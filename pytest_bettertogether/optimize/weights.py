@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..backends import TrainingRow
 from ..evaluate import Experiment
@@ -31,11 +32,12 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
             f"the metric, and at least {recipe.min_traces} different ones are needed to train on: "
             "more training examples, a higher lora.attempts or a lower threshold give more"
         )
-        return Outcome(state, _record(path, traces, began), refused)
+        return Outcome(state, replace(_record(path, traces, began), train_n=len(experiment.splits.train)), refused)
     rows = training_rows(experiment.program, traces.passing)
     experiment.progress.detail(f"training on {len(rows)} rows")
     training = experiment.backend.finetune(rows, recipe, experiment.derive(*path, "train"), state.adapter)
     record = _record(path, traces, began, len(rows), training.steps, training.losses, training.adapter.digest)
+    record = replace(record, train_n=len(experiment.splits.train))
     return Outcome(ProgramState(adapter=training.adapter), record)
 
 
@@ -72,4 +74,5 @@ def _record(
         train_steps=train_steps,
         losses=losses,
         adapter=adapter,
+        train_score=traces.score,
     )

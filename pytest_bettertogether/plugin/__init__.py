@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # a run without suites never loads it
 
 pytest_plugins = ["pytest_bettertogether.plugin.fixtures"]
 
-RECORD = "_bettertogether"
-"""Attribute of a test report that carries a cell's record, as JSON text, to wherever the report goes."""
+RECORD, STATUS = "_bettertogether", "_bettertogether_status"
+"""Attributes of a test report that carry a cell's record, as JSON text, and its status to wherever the report goes."""
 
 
 MARKER = (
@@ -174,7 +174,7 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
         return None
     from .outcomes import teststatus
 
-    return teststatus(report, json.loads(getattr(report, RECORD))["status"])
+    return teststatus(report, getattr(report, STATUS))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -188,6 +188,7 @@ def pytest_runtest_makereport(
     if attempt is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
         record = attempt.record(report, call)
         setattr(report, RECORD, json.dumps(record.to_json()))
+        setattr(report, STATUS, record.status)
         from .outcomes import properties, sections
 
         # JUnit XML takes them from the report on tear-down, which gets the item's; of a repeated item, the last.
@@ -230,18 +231,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = config.stash.get(SESSION, None)
     if session is None or not (session.records or session.written or session.planned):
         return
-    from ..report.text import ASCII, UNICODE, lines
+    from ..plan import ASCII as SIGNS
+    from ..report.text import UNICODE, lines
+    from .finish import annotation_lines
+    from .terminal import style_of
 
     terminalreporter.section("better together", sep="-")
-    encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"
-    marks = UNICODE if UNICODE.fit(encoding) else ASCII
-    if session.planned:
-        from ..plan import ASCII as SIGNS
-
-        for line in session.planned:
-            terminalreporter.write_line(line if marks is UNICODE else line.translate(SIGNS))
-    table = lines(session.records, marks, verbose=config.get_verbosity() > 0) if session.records else ()
-    for line in (*table, *session.notes(), *session.written):
+    style = style_of(terminalreporter)
+    planned = [line if style.marks is UNICODE else line.translate(SIGNS) for line in session.planned]
+    table = lines(session.records, style) if session.records else ()
+    for line in (*planned, *table, *session.notes(), *session.written, *annotation_lines(session, config)):
         terminalreporter.write_line(line)
 
 

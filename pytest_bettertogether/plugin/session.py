@@ -68,7 +68,7 @@ class Session:
         settings = self.settings
         self.claim = place(self.config)
         journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
-        return Cells(journal, settings.limit, settings.select, settings.offline, budget)
+        return Cells(journal, settings.limit, settings.select, settings.dev, settings.offline, budget)
 
     @cached_property
     def scope(self) -> "Scope":
@@ -134,7 +134,9 @@ class Session:
 
     def begin(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> Attempt:
         """The item's attempt, made by whichever of its fixtures comes first."""
-        attempt: Attempt = node.stash.setdefault(ATTEMPT, Attempt(suite, model.name, strategy.id))
+        file, line, _ = node.location
+        where = (_nodeid(node), file, (line or 0) + 1)
+        attempt: Attempt = node.stash.setdefault(ATTEMPT, Attempt(suite, model.name, strategy.id, where))
         return attempt
 
     def baseline(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> "Baseline":
@@ -242,13 +244,16 @@ def session_of(config: pytest.Config) -> Session:
     return session
 
 
+def _nodeid(node: pytest.Item) -> str:
+    return node.nodeid[: node.nodeid.rindex("]") + 1]  # without the group that xdist may append
+
+
 def _accept(node: pytest.Item) -> str:
     """The command that records the item's cell, with the options that shape its result."""
-    nodeid = node.nodeid[: node.nodeid.rindex("]") + 1]  # without the group that xdist may append
     words = iter(map(str, node.config.invocation_params.args))
     kept = []
     for word in words:
         name, equals, _ = word.partition("=")
         if name in ("--bt-model", "--bt-seeds", "--bt-set", "--bt-strategy"):
             kept.append(word if equals else f"{word}={next(words, '')}")
-    return " ".join(["pytest", f"'{nodeid}'", *map(shlex.quote, kept), "--bt-update-baselines"])
+    return " ".join(["pytest", f"'{_nodeid(node)}'", *map(shlex.quote, kept), "--bt-update-baselines"])
