@@ -92,10 +92,12 @@ def curves(results: Sequence[CellResult]) -> str:
     order = {"field": "program", "type": "nominal", "sort": None, "title": None, "axis": {"labelAngle": -35}}
     colour = {"field": "series", "type": "nominal", "scale": {"domain": [*SERIES], "range": [*SERIES.values()]}}
     shape = {**colour, "scale": {"domain": [*SERIES], "range": ["square", "cross", "triangle-up", "circle"]}}
-    line = {"x": order, "y": _score_axis(), "color": {"value": "var(--dim)"}, "detail": {"field": "line"}}
+    by_line = {"domain": ["V", "d", "t"], "range": ["var(--prompts)", "var(--weights)", "var(--both)"]}
+    stroke = {"field": "line", "type": "nominal", "scale": by_line, "legend": None}
+    line = {"x": order, "y": _score_axis(), "stroke": stroke}
     point = {"x": order, "y": _score_axis(), "color": colour, "shape": shape, "description": {"field": "said"}}
     layers = [
-        {"mark": {"type": "line", "strokeWidth": 1, "aria": False}, "encoding": line},
+        {"mark": {"type": "line", "strokeWidth": 1.5, "opacity": 0.6, "aria": False}, "encoding": line},
         {"mark": {**POINT, "size": 60}, "encoding": point},
     ]
     facet = {"field": "strategy", "type": "nominal", "sort": None}
@@ -121,17 +123,17 @@ def costs(results: Sequence[CellResult]) -> str:
         rows.append({**base, "tokens": max(1, tokens) / max(1, len(each.seeds)), "score": 100 * each.score})
     if not rows:
         return ""
-    x = {"field": "tokens", "type": "quantitative", "title": "LM tokens, in and out, per seed (log)"}
+    x: Row = {"field": "tokens", "type": "quantitative", "title": "LM tokens, in and out, per seed (log)"}
     x["scale"] = {"type": "log", "nice": True}
     x["axis"] = {"format": "~s", "tickCount": 6, "grid": True}
     shared = {"x": x, "y": _score_axis(), "description": {"field": "said"}}
+    name = {"type": "text", "fontSize": 12, "color": "var(--ink)", "aria": False}
+    rows.sort(key=lambda row: (row["tokens"], row["score"]))
+    halves = ((rows[::2], -13), (rows[1::2], 14))
     layers = [
         _layer(rows, {**POINT, "size": 110}, {**shared, "color": _by_kind(COLOURS), "shape": _by_kind(SHAPES)}),
-        _layer(
-            rows,
-            {"type": "text", "align": "left", "dx": 9, "fontSize": 12, "color": "var(--ink)", "aria": False},
-            {**shared, "text": {"field": "strategy"}},
-        ),
+        # Strategies of equal cost would write over each other: every other name stands below its mark.
+        *(_layer(part, {**name, "dy": dy}, {**shared, "text": {"field": "strategy"}}) for part, dy in halves),
     ]
     return _svg({"width": 560, "height": 260, "layer": layers}, "Score against cost")
 

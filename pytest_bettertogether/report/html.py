@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from ..results import CellRecord, CellResult, DemoRecord
+from ..results import CellRecord, CellResult
+from ..traces import DemoRecord
 from .cells import computed, in_order, interval, rank, scored, title
 from .charts import costs, curves, losses, scores
 from .factorial import factorials

@@ -30,10 +30,13 @@ class Reading:
     test: float | None
 
     @property
-    def gap(self) -> float | None:
-        """Test score minus that of V, or of train where V is not known; below 0: it overfits."""
-        seen = self.valid if self.valid is not None else self.train
-        return None if seen is None or self.test is None else self.test - seen
+    def gaps(self) -> tuple[float | None, float | None, float | None]:
+        """Test score minus those on train, V and dev; far below 0: it does better on what it has seen."""
+        train, valid, dev = (
+            None if seen is None or self.test is None else self.test - seen
+            for seen in (self.train, self.valid, self.dev)
+        )
+        return train, valid, dev
 
 
 def readings(results: Sequence[CellResult]) -> list[Reading]:

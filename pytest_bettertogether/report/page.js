@@ -51,6 +51,16 @@
     pre.dir = "auto";
     return pre;
   };
+  const fields = (texts) => {
+    const list = document.createElement("dl");
+    for (const [name, text] of Object.entries(texts)) {
+      const pair = document.createElement("div"), value = make("dd", text);
+      value.dir = "auto";
+      pair.append(make("dt", name), value);
+      list.append(pair);
+    }
+    return list;
+  };
   const fold = (summary, ...content) => {
     const details = document.createElement("details");
     details.append(make("summary", summary), ...content);
@@ -158,8 +168,7 @@
     tr.setAttribute("aria-current", "true");
     state.current = tr.sectionRowIndex;
     const parts = [make("h3", "Example " + row.id + ", seed " + seed().seed + ": " + percent(seed().scores[row.i]))];
-    const doc = Object.entries(state.docs[row.i] || {});
-    for (const [name, text] of doc) parts.push(make("b", name), block(text));
+    parts.push(fields(state.docs[row.i] || {}));
     const extra = Object.entries(seed().extra).map(([name, values]) => name + " " + values[row.i]);
     if (extra.length) parts.push(make("p", extra.join(", ")));
     const trace = seed().traces[row.i];
@@ -181,15 +190,7 @@
       if (call.fields === null) {
         section.append(make("p", "Could not be parsed.", "broken"));
       } else {
-        const list = document.createElement("dl");
-        for (const [name, text] of Object.entries(call.fields)) {
-          const pair = document.createElement("div");
-          const value = make("dd", text);
-          value.dir = "auto";
-          pair.append(make("dt", name), value);
-          list.append(pair);
-        }
-        section.append(make("b", "Parsed fields"), list);
+        section.append(make("b", "Parsed fields"), fields(call.fields));
       }
       parts.push(section);
     });

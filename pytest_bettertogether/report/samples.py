@@ -7,6 +7,7 @@ example's field of the name of the program's (last) output, where it has one.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ def samples(records: Sequence[CellRecord]) -> Iterator[tuple[str, str]]:
 
 
 def _rows(result: CellResult) -> Iterator[dict[str, Any]]:
-    metric = str(result.provenance.get("identity", {}).get("metric", "score")).partition(" ")[0] or "score"
+    found = re.match(r"\w+", str(result.provenance.get("identity", {}).get("metric", "")))
+    metric = found[0] if found else "score"
     docs = result.docs or ({},) * result.n
     for seed in result.seeds:
         for index, (example, doc) in enumerate(zip(seed.examples, docs, strict=True)):
