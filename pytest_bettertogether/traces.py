@@ -8,7 +8,7 @@ TEXT = 20_000
 """Characters kept of one text of a trace."""
 SAID = 500
 """Characters kept of a text in a table: a program's output, a field of an example."""
-PER_SEED = 1_000_000
+PER_SEED = 500_000
 """Characters of traces that one seed of a cell keeps: the examples with the lowest scores first."""
 
 

@@ -173,7 +173,7 @@
     if (extra.length) parts.push(make("p", extra.join(", ")));
     const trace = seed().traces[row.i];
     if (!trace) {
-      parts.push(make("p", "Its trace was not kept: traces are kept for the lowest scores first, up to a million characters per seed. What it said:"));
+      parts.push(make("p", "Its trace was not kept: traces are kept for the lowest scores first, up to half a million characters per seed. What it said:"));
       parts.push(block(joined(seed().said[row.i])));
     }
     (trace || []).forEach((call, index) => {
