@@ -5,6 +5,7 @@ are imported where they are first needed.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .keys import ATTEMPT, SESSION
+from .keys import ATTEMPT, OUTERMOST, SESSION
 from .options import add_options, asked
 
 if TYPE_CHECKING:  # a run without suites never loads it
@@ -24,6 +25,9 @@ RECORD, STATUS = "_bettertogether", "_bettertogether_status"
 """Attributes of a test report that carry a cell's record, as JSON text, and its status to wherever the report goes."""
 
 
+OUTER = "PYTEST_BETTERTOGETHER_OUTER"
+"""Set in the environment of a step of GitHub Actions by its outermost run, for runs inside its tests and for workers to
+see: they report to that run, or to nobody."""
 MARKER = (
     "bettertogether(task, strategies=None, gate=None): optimise and evaluate `task`, once per model and strategy. "
     "strategies: which ones (default: the paper's eight); gate: those that `>= bt_baseline` can fail (default: all)."
@@ -45,6 +49,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; refuse wrong options before anything is collected."""
     config.addinivalue_line("markers", MARKER)
+    config.stash[OUTERMOST] = os.environ.get("GITHUB_ACTIONS") == "true" and OUTER not in os.environ
+    if config.stash[OUTERMOST]:
+        os.environ[OUTER] = str(os.getpid())
     config.pluginmanager.register(Collector(config), "bettertogether-collector")
     if asked(config):
         _session(config)
@@ -52,6 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
+    if config.stash.get(OUTERMOST, False):
+        os.environ.pop(OUTER, None)
     if SESSION in config.stash:
         config.stash[SESSION].close()
 

@@ -14,6 +14,7 @@ from ..gate.recording import obsolete_lines, record_baselines
 from ..publishing import publish
 from ..report.github import annotations
 from ..report.markdown import step_summary
+from .keys import OUTERMOST
 from .session import Session
 
 
@@ -29,9 +30,10 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
     for kind, path in settings.reports if session.records else ():
         try:
             lines.append(publish(kind, path, session.records, _run(config, started)))
-        except OSError as error:
-            lines.append(f"{kind} report NOT written to {path}: {error}")
-    summary = on_github() and session.records and os.environ.get("GITHUB_STEP_SUMMARY")
+        except Exception as error:  # whatever a template or a chart library raises: the other reports are still written
+            said = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            lines.append(f"{kind} report NOT written to {path}: {said}")
+    summary = config.stash[OUTERMOST] and session.records and os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         try:
             with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
@@ -41,15 +43,9 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
     return lines
 
 
-def on_github() -> bool:
-    """Whether this is a step of GitHub Actions, and not a run inside a test of one or a worker."""
-    inner = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_WORKER")
-    return os.environ.get("GITHUB_ACTIONS") == "true" and not any(os.environ.get(name) for name in inner)
-
-
 def annotation_lines(session: Session, config: pytest.Config) -> list[str]:
     """Workflow commands for the cells that are to be seen to, where GitHub reads them."""
-    if not on_github() or not session.records:
+    if not config.stash[OUTERMOST] or not session.records:
         return []
     workspace = os.environ.get("GITHUB_WORKSPACE", "")
     inside = workspace and config.rootpath.is_relative_to(workspace)
