@@ -21,20 +21,20 @@ def missing(kind: str) -> str:
     return f"HTML reports need {' and '.join(absent)}: {INSTALL}" if absent else ""
 
 
-def publish(kind: str, path: Path, records: Sequence[CellRecord], run: Mapping[str, Any]) -> str:
-    """Write one report; a line that says where. Raises OSError where it cannot be written."""
+def publish(kind: str, path: Path, records: Sequence[CellRecord], run: Mapping[str, Any]) -> list[str]:
+    """Write one report; lines that say where. Raises OSError where it cannot be written."""
     if kind == "json":
         write_text(path, json.dumps(document(records, run), indent=1) + "\n")
         folder = path.with_suffix(".samples")
         count = _samples(folder, records)
-        return f"json report: {path}" + (f", samples of {count} cells in {folder}" if count else "")
+        return [f"json report: {path}", *([f"samples of {count} cells: {folder}"] if count else [])]
     if kind == "html":
         from .report.html import html  # the chart library is an extra
 
         write_text(path, html(records, run))
     else:
         write_text(path, markdown(records))
-    return f"{kind} report: {path}"
+    return [f"{kind} report: {path}"]
 
 
 def _samples(folder: Path, records: Sequence[CellRecord]) -> int:

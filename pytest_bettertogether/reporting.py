@@ -53,7 +53,7 @@ def render(options: argparse.Namespace) -> int:
         if lacking:
             raise DocumentError(lacking)
         try:
-            _say([publish(kind, path, records, run)])
+            _say(publish(kind, path, records, run))
         except OSError as error:
             raise DocumentError(f"cannot write {path}: {error}") from None
     if not wanted:

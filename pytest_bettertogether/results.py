@@ -37,7 +37,8 @@ class ExampleScore:
     """One example's score, within 0...1, and whether a completion on the way was unparsable.
 
     `said` is what the program returned, by field, as text; where nothing came out of it, the
-    last completion stands under the name "completion". Long texts are cut. `trace` is empty where
+    last completion stands under the name "completion". Long texts are cut. `extra` are the
+    task's further metrics by name, within 0...1. `trace` is empty where
     the seed's share of traces (`traces.PER_SEED`) was used up by examples with lower scores.
     """
 
@@ -45,6 +46,7 @@ class ExampleScore:
     score: float
     unparsable: bool = False
     said: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, float] = field(default_factory=dict)
     trace: tuple[CallRecord, ...] = ()
 
 
@@ -84,8 +86,7 @@ class SeedResult:
     `refused` says why a weight step was refused; there are no examples then. `selected` is the
     path of the program that was tested. `dev_scores`, by prefix of the strategy, are what chose it if dev did;
     they are there too where the user asked for them. `prompts` are the turns, as (role, text), that come before
-    the question in the tested program's prompts, by predictor. `extra` has further metrics by name, a value
-    per test example.
+    the question in the tested program's prompts, by predictor.
     """
 
     seed: int
@@ -97,7 +98,6 @@ class SeedResult:
     selected: str = ""
     dev_scores: dict[str, float] = field(default_factory=dict)
     prompts: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
-    extra: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def adapter(self) -> str:
@@ -150,6 +150,13 @@ class CellResult:
     def outcomes(self) -> list[list[float]]:
         """Scores [seed][example], in the order of the test split."""
         return [[each.score for each in seed.examples] for seed in self.seeds]
+
+    @property
+    def extra(self) -> dict[str, float]:
+        """The task's further metrics by name, each the mean over seeds and test examples, within 0...1."""
+        examples = [each for seed in self.seeds for each in seed.examples]
+        names = examples[0].extra if examples else {}
+        return {name: math.fsum(each.extra[name] for each in examples) / len(examples) for name in names}
 
     @property
     def n(self) -> int:
@@ -311,26 +318,16 @@ def _seed(data: dict[str, Any]) -> SeedResult:
             **data,
             "examples": tuple(example_from_json(each) for each in data["examples"]),
             "usage": Usage(**data["usage"]),
-            "steps": tuple(
-                StepRecord(
-                    **{
-                        **each,
-                        "usage": Usage(**each["usage"]),
-                        "losses": tuple(each["losses"]),
-                        "demos": demos_from_json(each["demos"]),
-                    }
-                )
-                for each in data["steps"]
-            ),
+            "steps": tuple(step_from_json(each) for each in data["steps"]),
             "prompts": prompts_from_json(data["prompts"]),
-            "extra": {name: tuple(values) for name, values in data["extra"].items()},
         }
     )
 
 
-def demos_from_json(data: dict[str, Any]) -> dict[str, tuple[DemoRecord, ...]]:
-    """Read the demos of a step."""
-    return {predictor: tuple(DemoRecord(**each) for each in demos) for predictor, demos in data.items()}
+def step_from_json(data: dict[str, Any]) -> StepRecord:
+    """Read what `asdict` made of a StepRecord."""
+    demos = {predictor: tuple(DemoRecord(**each) for each in some) for predictor, some in data["demos"].items()}
+    return StepRecord(**{**data, "usage": Usage(**data["usage"]), "losses": tuple(data["losses"]), "demos": demos})
 
 
 def prompts_from_json(data: dict[str, Any]) -> dict[str, tuple[tuple[str, str], ...]]:

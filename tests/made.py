@@ -37,7 +37,7 @@ def example(i, score, text, traced=True):
     broken = CallRecord("query", f"question: {i}", text, None, {}, 50, 5, truncated=True)
     unparsable = i % 7 == 3
     trace = ((broken,) if unparsable else (call, call)) if traced else ()
-    return ExampleScore(str(i), score, unparsable, said, trace)
+    return ExampleScore(str(i), score, unparsable, said, {"f1": 0.25}, trace)
 
 
 def made(task="qa", model="tiny", strategy="pwp", n=40, seeds=(0, 1), text=HOSTILE, traced=10_000):
@@ -72,7 +72,6 @@ def made(task="qa", model="tiny", strategy="pwp", n=40, seeds=(0, 1), text=HOSTI
             selected=strategy,
             dev_scores={"zero": 0.3, strategy: 0.55},
             prompts={"answer": (("system", text),), "query": (("system", "Inputs: question"),)},
-            extra={"tokens": tuple(map(float, range(n)))},
         )
         for seed in seeds
     )

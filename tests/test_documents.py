@@ -50,7 +50,7 @@ def test_samples_are_as_lm_eval_logs_them():
     assert rows[0]["doc_id"] == 0
     assert rows[0]["doc"] == {"question": "two words", "answer": "answer 0"}
     assert rows[0]["target"] == "answer 0"
-    assert rows[0]["metrics"] == ["exact_match", "tokens"]
+    assert rows[0]["metrics"] == ["exact_match", "f1"]
     assert rows[0]["exact_match"] == 1.0
     assert rows[0]["resps"] == [["answer: two words"]] * 2
     assert rows[0]["arguments"][0][0] == [

@@ -390,7 +390,7 @@ WRONG = {
     "bt_select = worst": "'worst': expected last or best",
     "bt_set = lora.rank": "'lora.rank': expected KEY=VALUE, as in lora.rank=8",
     "bt_set = lora.rang=8": "recipe has no value 'lora.rang'; it has *",
-    "bt_report = xml:a.xml": "'xml:a.xml': expected json:PATH or md:PATH",
+    "bt_report = xml:a.xml": "'xml:a.xml': expected json:PATH or md:PATH or html:PATH",
     "bt_report = json:.": "* is a folder: name a file in it, as in json:./report.json",
     "bt_journal = conftest.py": "cannot write to *conftest.py: name a folder that can be written, or made",
     "bt_offline = maybe": "*'maybe'*",

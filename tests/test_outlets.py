@@ -33,7 +33,9 @@ def report(suite, name="report.json"):
 def test_a_run_leaves_traces_demos_and_scores_on_the_way(suite, workers):
     result = run(suite, "--bt-gate=off", "--bt-report=json:report.json", "--bt-report=html:page.html", workers)
     result.assert_outcomes(passed=len(ALL))
-    result.stdout.fnmatch_lines(["json report: *report.json, samples of 8 cells in *", "html report: *page.html"])
+    result.stdout.fnmatch_lines(
+        ["json report: *report.json", "samples of 8 cells: *report.samples", "html report: *page.html"]
+    )
     data = report(suite)
     (cell,) = (each for each in data["cells"] if each["strategy"] == "pwp")
     assert cell["test"]["id"] == "test_parity.py::test_parity[parrot-pwp]"

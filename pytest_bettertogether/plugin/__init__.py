@@ -245,7 +245,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from .finish import annotation_lines
     from .terminal import style_of
 
-    terminalreporter.section("better together", sep="-")
+    terminalreporter.write_sep("-", "better together")
     style = style_of(terminalreporter)
     planned = [line if style.marks is UNICODE else line.translate(SIGNS) for line in session.planned]
     table = lines(session.records, style) if session.records else ()

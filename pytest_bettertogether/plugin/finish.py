@@ -29,7 +29,7 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
         lines.append(f"frozen programs: {sum(len(each.seeds) for each in frozen)} in {settings.export}")
     for kind, path in settings.reports if session.records else ():
         try:
-            lines.append(publish(kind, path, session.records, _run(config, started)))
+            lines += publish(kind, path, session.records, _run(config, started))
         except Exception as error:  # whatever a template or a chart library raises: the other reports are still written
             said = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             lines.append(f"{kind} report NOT written to {path}: {said}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-REPORTS = ("html", "json", "md")
+REPORTS = ("json", "md", "html")
 
 
 @dataclass(frozen=True)

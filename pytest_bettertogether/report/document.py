@@ -17,10 +17,10 @@ from ..results import (
     SeedResult,
     StepRecord,
     Usage,
-    demos_from_json,
     example_from_json,
     gate_from_json,
     prompts_from_json,
+    step_from_json,
     table_from_json,
 )
 from .cells import computed, in_order, interval
@@ -131,7 +131,6 @@ def _seed(seed: SeedResult) -> dict[str, Any]:
         "seconds": seed.seconds,
         **asdict(seed.usage),
         "prompts": {name: [list(turn) for turn in turns] for name, turns in seed.prompts.items()},
-        "extra": {name: list(values) for name, values in seed.extra.items()},
         "examples": [asdict(each) for each in seed.examples],
         "steps": [_step(each) for each in seed.steps],
     }
@@ -148,7 +147,6 @@ def _seed_result(seed: Mapping[str, Any]) -> SeedResult:
         selected=seed["selected"],
         dev_scores=seed["dev_scores"],
         prompts=prompts_from_json(seed["prompts"]),
-        extra={name: tuple(values) for name, values in seed["extra"].items()},
     )
 
 
@@ -158,10 +156,9 @@ def _step(step: StepRecord) -> dict[str, Any]:
 
 
 def _step_record(step: Mapping[str, Any]) -> StepRecord:
-    names = ("lm_calls", "prompt_tokens", "completion_tokens", "step", "losses", "demos")
+    names = ("lm_calls", "prompt_tokens", "completion_tokens", "step")
     rest = {name: value for name, value in step.items() if name not in names}
-    demos = demos_from_json(step["demos"])
-    return StepRecord(path=step["step"], usage=_usage(step), losses=tuple(step["losses"]), demos=demos, **rest)
+    return step_from_json({"path": step["step"], "usage": asdict(_usage(step)), **rest})
 
 
 def _usage(data: Mapping[str, Any]) -> Usage:

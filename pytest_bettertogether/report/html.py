@@ -177,9 +177,8 @@ def _facts(record: CellRecord) -> Iterator[tuple[str, str]]:
         yield "seeds", ", ".join(f"{seed.seed}: {_percent(seed.score)}" for seed in result.seeds)
         unparsable = sum(each.unparsable for seed in result.seeds for each in seed.examples)
         yield "unparsable", f"{unparsable} of {result.n * len(result.seeds)}"
-        for name in dict.fromkeys(name for seed in result.seeds for name in seed.extra):
-            values = [value for seed in result.seeds for value in seed.extra.get(name, ())]
-            yield plain(name, 60), f"{sum(values) / len(values):.4g} (mean)" if values else "–"
+        for name, value in result.extra.items():
+            yield plain(name, 60), _percent(value)
     if gate and gate.difference is not None and gate.baseline is not None and gate.p_value is not None:
         yield "baseline", f"{_percent(gate.baseline)}; now {_points(gate.difference)} points {_range(gate.interval)}"
         yield (

@@ -169,7 +169,7 @@
     state.current = tr.sectionRowIndex;
     const parts = [make("h3", "Example " + row.id + ", seed " + seed().seed + ": " + percent(seed().scores[row.i]))];
     parts.push(fields(state.docs[row.i] || {}));
-    const extra = Object.entries(seed().extra).map(([name, values]) => name + " " + values[row.i]);
+    const extra = Object.entries(seed().extra[row.i] || {}).map(([name, value]) => name + " " + percent(value));
     if (extra.length) parts.push(make("p", extra.join(", ")));
     const trace = seed().traces[row.i];
     if (!trace) {

@@ -38,7 +38,7 @@ def _seed(seed: SeedResult) -> Mapping[str, Any]:
         "scores": [each.score for each in seed.examples],
         "unparsable": [i for i, each in enumerate(seed.examples) if each.unparsable],
         "said": [each.said for each in seed.examples],
-        "extra": {name: list(values) for name, values in seed.extra.items()},
+        "extra": [each.extra for each in seed.examples] if any(each.extra for each in seed.examples) else [],
         "prompts": seed.prompts,
         "traces": {i: [asdict(call) for call in each.trace] for i, each in enumerate(seed.examples) if each.trace},
     }

@@ -42,13 +42,13 @@ def _rows(result: CellResult) -> Iterator[dict[str, Any]]:
                 "resps": [[call.completion] for call in example.trace],
                 "filtered_resps": list(example.said.values()),
                 "filter": "none",
-                "metrics": [metric, *seed.extra],
+                "metrics": [metric, *example.extra],
                 "doc_hash": _hash(doc),
                 "prompt_hash": _hash([_prompt(seed, call) for call in example.trace]),
                 "unparsable": example.unparsable,
                 "trace": _trace(example),
                 metric: example.score,
-                **{name: values[index] for name, values in seed.extra.items()},
+                **example.extra,
             }
 
 

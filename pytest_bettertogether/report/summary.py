@@ -6,35 +6,26 @@ from tabulate import tabulate
 
 from ..results import CellResult
 from .cells import title
-from .gains import KINDS, Gain, Kind, gains, known
+from .gains import KINDS, Gain, gains, known
 from .inert import plain
 
-COLUMNS: tuple[tuple[Kind, bool, str], ...] = (
-    ("p", False, "over p"),
-    ("p", True, "over p, pp"),
-    ("w", False, "over w"),
-    ("w", True, "over w, ww"),
-)
 NOTE = (
-    "gain of the best combined strategy over prompts only and weights only, alone or doubled: mean % and points "
-    "(n models); a winner picked on the test split flatters itself"
+    "gain of the best strategy with both steps over the best with p only (p; pp too) and w only (w; ww too), "
+    "mean % and points (n models); a winner picked on the test split flatters itself"
 )
 
 
 def gain_table(results: Iterable[CellResult]) -> list[str]:
-    """Rows are tasks, with a second one where winners can be picked on dev; empty if there is nothing to compare."""
-    found = list(gains(known(results)))
-    if not found:
-        return []
+    """Rows are tasks and what the gain is over, again where winners can be picked on dev; empty if there are none."""
+    found = {(each.task, each.over, each.picked_on, each.doubled): each for each in gains(known(results))}
     rows = []
-    for task in sorted({each.task for each in found}):
-        for on in ("test", "dev"):
-            mine = {(each.over, each.doubled): each for each in found if (each.task, each.picked_on) == (task, on)}
-            if mine:
-                name = plain(task, 20) if on == "test" else "  picked on dev"
-                rows.append([name, *(_short(mine.get((over, doubled))) for over, doubled, _ in COLUMNS)])
-    heads = ["gain of p+w", *(head for *_, head in COLUMNS)]
-    drawn: str = tabulate(rows, heads, disable_numparse=True, colalign=("left", *["right"] * len(COLUMNS)))
+    for task, over, on in sorted({key[:3] for key in found}, key=lambda key: (key[0], key[1], key[2] == "dev")):
+        name = f"{plain(task, 24)} over {over}" if on == "test" else "  picked on dev"
+        rows.append([name, *(_short(found.get((task, over, on, doubled))) for doubled in (False, True))])
+    if not rows:
+        return []
+    heads = ["gain of p with w", "single step", "single or doubled"]
+    drawn: str = tabulate(rows, heads, disable_numparse=True, colalign=("left", "right", "right"))
     return drawn.split("\n")
 
 

@@ -179,7 +179,7 @@ def legend(records: Sequence[CellRecord]) -> Iterator[str]:
     examples = sorted({result.n for result in results})
     seeds = sorted({len(result.seeds) for result in results})
     yield (
-        f"score in %, mean of {_several(seeds, 'seed')}, ± half the 95 % interval "
+        f"in %: mean of {_several(seeds, 'seed')} ± half its 95 % interval, "
         f"over {_span(examples)} examples{' and the seeds' if seeds[-1] > 1 else ''}"
     )
     yield (
@@ -258,15 +258,13 @@ def cost(records: Sequence[CellRecord]) -> Iterator[str]:
     paid = sum(each.paid.usage.lm_calls for each in records)
     tokens = sum(each.paid.usage.prompt_tokens + each.paid.usage.completion_tokens for each in records)
     took = sum(each.paid.seconds for each in records)
-    speed = f", {tokens / took:,.0f} tokens/s over all" if paid and took > 1 else ""
+    speed = f"; {tokens / took:,.0f} tokens/s over all" if paid and took > 1 else ""
     yield (
         f"{_several([counts['p']], 'prompt step')}, {_several([counts['w']], 'weight step')}, "
         f"{_several([sum(step.train_steps for step in steps)], 'training step')}"
     )
-    yield (
-        f"{spent.lm_calls:,} LM calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out; "
-        f"made now: {paid:,} calls{speed}; replayed: {max(0, spent.lm_calls - paid):,}"
-    )
+    yield f"{spent.lm_calls:,} LM calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out"
+    yield f"replayed: {max(0, spent.lm_calls - paid):,} calls{speed}; made now: {paid:,} calls"
 
 
 def _several(counts: Sequence[int], noun: str) -> str:
