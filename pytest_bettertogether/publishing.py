@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,6 @@ from .report.document import document
 from .report.markdown import markdown
 from .report.samples import samples
 from .results import CellRecord
-
-INSTALL = "pip install 'pytest-bettertogether[html]'"
-
-
-def missing(kind: str) -> str:
-    """What has to be installed before a report of this kind can be made; empty if nothing."""
-    absent = [name for name in ("jinja2", "vl_convert") if kind == "html" and find_spec(name) is None]
-    return f"HTML reports need {' and '.join(absent)}: {INSTALL}" if absent else ""
 
 
 def publish(kind: str, path: Path, records: Sequence[CellRecord], run: Mapping[str, Any]) -> list[str]:

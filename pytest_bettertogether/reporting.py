@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .publishing import missing, publish
+from .extras import missing
+from .publishing import publish
 from .report.comparison import BAD, comparison_lines, pairs
 from .report.document import DocumentError, read
 from .report.text import ASCII, UNICODE, Style, lines

@@ -28,7 +28,7 @@ LAYERS = [
     ["data"],
     ["budget"],
     ["program", "metrics", "results", "strategy", "seeds", "atomic", "errors", "progress"],
-    ["traces"],
+    ["traces", "extras"],
 ]
 """From the top down."""
 
@@ -46,6 +46,7 @@ NOUNS = {
     "errors",
     "progress",
     "traces",
+    "extras",
 }
 ENGINES = {"torch", "transformers", "peft", "datasets", "vllm", "safetensors", "tokenizers", "accelerate"}
 

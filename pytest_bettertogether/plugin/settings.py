@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
+from ..extras import missing
 from ..models import BUILT_IN, Model, find
-from ..publishing import missing
 from ..strategy import Strategy
 from .options import OPTIONS, Option
 from .placement import check

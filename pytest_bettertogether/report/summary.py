@@ -11,7 +11,7 @@ from .inert import plain
 
 NOTE = (
     "gain of the best strategy with both steps over the best with p only (p; pp too) and w only (w; ww too), "
-    "mean % and points (n models); a winner picked on the test split flatters itself"
+    "mean % and points (n models); a winner picked on test flatters itself, (dev): picked on dev"
 )
 
 
@@ -20,7 +20,7 @@ def gain_table(results: Iterable[CellResult]) -> list[str]:
     found = {(each.task, each.over, each.picked_on, each.doubled): each for each in gains(known(results))}
     rows = []
     for task, over, on in sorted({key[:3] for key in found}, key=lambda key: (key[0], key[1], key[2] == "dev")):
-        name = f"{plain(task, 24)} over {over}" if on == "test" else "  picked on dev"
+        name = f"{plain(task, 24)} over {over}{' (dev)' * (on == 'dev')}"
         rows.append([name, *(_short(found.get((task, over, on, doubled))) for doubled in (False, True))])
     if not rows:
         return []

@@ -164,11 +164,11 @@ def cell(record: CellRecord | None, ranked: Standing, style: Style) -> str:
         return style.paint(sign, "bad") + "  "
     if result.refused:
         return f"{marks.refused}{style.paint(sign, 'bad') if sign else ' '}  "
+    # One sign, the gravest first: a page has room for more.
     mark = marks.best if record.id in ranked.best else marks.tied if record.id in ranked.tied else " "
     low, high = interval(result)
-    score = f"{100 * result.score:.1f} {marks.plus_minus} {100 * (high - low) / 2:4.1f} "
-    painted = style.paint(mark, "best") if mark == marks.best else mark
-    return f"{score}{painted}{style.paint(sign, 'bad') if sign else ' '}"
+    shown = style.paint(sign, "bad") if sign else style.paint(mark, "best") if mark == marks.best else mark
+    return f"{100 * result.score:.1f} {marks.plus_minus} {100 * (high - low) / 2:4.1f} {shown}"
 
 
 def legend(records: Sequence[CellRecord]) -> Iterator[str]:
