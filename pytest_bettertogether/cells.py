@@ -28,6 +28,7 @@ from .results import CellResult, Paid
 from .searching import Searches
 from .strategy import Strategy
 from .suite import Suite
+from .traces import SAID, as_text
 from .where import Where
 
 
@@ -39,6 +40,8 @@ class Cells:
     limit: int | None = None
     """Use the first so many examples of each split."""
     select: Select = "last"
+    dev: bool = False
+    """Score all prefixes of a strategy on dev, for the report."""
     offline: bool = False
     budget: Budget = field(default_factory=Budget)
     progress: Progress = field(default_factory=Progress)
@@ -51,6 +54,7 @@ class Cells:
     """What engines that are gone have computed."""
     _steps: dict[tuple[Path, str, int, StepPath], Outcome] = field(default_factory=dict)
     _results: dict[tuple[Path, str, str], CellResult] = field(default_factory=dict)
+    _shown: dict[Path, tuple[dict[str, str], ...]] = field(default_factory=dict)
 
     def splits(self, suite: Suite) -> Splits:
         """The task's data, read at the first call."""
@@ -91,7 +95,7 @@ class Cells:
             experiment = self._experiment(suite, model, seed, backend)
             self.progress.cell = f"{suite.name}[{model.name}-{strategy.id}] seed {seed}"
             remember = partial(self._remember, (suite.baselines, model.name, seed))
-            results.append(run_seed(experiment, strategy, remember, self.select))
+            results.append(run_seed(experiment, strategy, remember, self.select, self.dev))
         provenance = {
             "identity": self.identity(suite),
             "prompts": _prompts(suite.task.program()),
@@ -106,11 +110,17 @@ class Cells:
         if isinstance(suite.task.program, Frozen):
             provenance["frozen"] = suite.task.program.digest
         labels = clusters(suite.task, splits.test)
-        return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance, labels)
+        return CellResult(suite.name, model.name, strategy.id, tuple(results), provenance, labels, self._docs(suite))
+
+    def _docs(self, suite: Suite) -> tuple[dict[str, str], ...]:
+        """The test examples as text: one object, however many cells show it."""
+        if suite.baselines not in self._shown:
+            self._shown[suite.baselines] = tuple(as_text(each, SAID) for each in self.splits(suite).test)
+        return self._shown[suite.baselines]
 
     def plan(self, wanted: Iterable[tuple[Suite, Model, Strategy]], seeds: Sequence[int]) -> Plan:
         """What these cells would cost; loads no engine. Engines are known by what they said in an earlier session."""
-        plan = Plan(self.select)
+        plan = Plan(self.select, self.dev)
         for suite, model, strategy in wanted:
             ahead = Ahead.of(self.journal, self.journal.get(f"engine {engine_key(model)}"))
             plan.add(suite, model, strategy, [self._experiment(suite, model, seed, ahead) for seed in seeds])

@@ -1,4 +1,4 @@
-"""The console command `bettertogether`: look after a journal, export optimised programs."""
+"""The console command `bettertogether`: reports and comparisons of runs, journals, optimised programs."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import BetterTogetherError
+from .reporting import add_reporting, comparison, render
 from .upkeep import existing, find, line, listing, prune, verify
 
 DAY = 86_400.0
@@ -15,12 +16,14 @@ SHOWN = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code: 0, 1 where `verify` found something or a test failed, 2 for a wrong call."""
+    """Run the command; its exit code: 0, 1 where something was found or a test failed, 2 for a wrong call."""
     options, rest = _parser().parse_known_args(arguments)
     if rest and options.command != "export":
         _parser().error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return _export(options, rest) if options.command == "export" else _journal(options)
+        if options.command == "export":
+            return _export(options, rest)
+        return {"report": render, "compare": comparison, "journal": _journal}[options.command](options)
     except BetterTogetherError as error:
         sys.stderr.write(f"bettertogether: {error}\n")
         return 2
@@ -38,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     example = "'suites/test_iris.py::test_iris[tiny-pwp]'"
     export.add_argument("cells", nargs="+", metavar="CELL", help=f"test ids, as in {example}")
     export.add_argument("--to", required=True, metavar="DIR", help="where to")
+    add_reporting(commands)
     journal = commands.add_parser("journal", help="look after a journal")
     journal.add_argument("--dir", type=Path, default=Path(".bettertogether"), help="its folder (default: %(default)s)")
     actions = journal.add_subparsers(dest="action", required=True)

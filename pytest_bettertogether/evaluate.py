@@ -2,23 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .backends import Backend, Completion, Prompt
 from .data import Example, Splits
 from .errors import MetricError
-from .forms import FORMS
+from .forms import FORMS, Form
 from .lockstep import Run, run_program
 from .metrics import Metric
-from .program import Program, ProgramState
+from .program import Program, ProgramState, Signature
 from .progress import Progress
 from .recipe import Recipe, Sampling
 from .results import ExampleScore, Usage
 from .searching import Searches
 from .seeds import derive
-
-SAID = 500
-"""Characters kept of each text that a report may show."""
+from .traces import SAID, CallRecord, as_text, cut
 
 
 @dataclass(frozen=True)
@@ -101,23 +99,67 @@ class Evaluation:
         return math.fsum(each.score for each in self.examples) / len(self.examples)
 
 
-def evaluate(experiment: Experiment, state: ProgramState, examples: Sequence[Example], seed: int) -> Evaluation:
-    """Score the program in `state` on `examples`; `seed` feeds the noise of sampled tokens."""
+def evaluate(
+    experiment: Experiment, state: ProgramState, examples: Sequence[Example], seed: int, traces: int = 0
+) -> Evaluation:
+    """Score the program in `state` on `examples`; `seed` feeds the noise of sampled tokens.
+
+    With `traces`, so many characters of traces are kept: the examples with the lowest scores first.
+    """
     runs = experiment.run(state, examples, experiment.recipe.evaluate, seed)
-    return Evaluation(
-        tuple(
-            ExampleScore(run.example.id, experiment.score(run), run.unparsable, said(run), experiment.besides(run))
-            for run in runs
-        ),
-        usage(runs),
-    )
+    scores = [
+        ExampleScore(run.example.id, experiment.score(run), run.unparsable, said(run), experiment.besides(run))
+        for run in runs
+    ]
+    signatures = {name: each.signature for name, each in experiment.program.predictors().items()}
+    for index in sorted(range(len(runs)), key=lambda i: scores[i].score) if traces else ():
+        trace = _trace(runs[index], signatures, FORMS[experiment.recipe.prompt])
+        traces -= sum(call.size for call in trace)
+        if traces < 0:
+            break
+        scores[index] = replace(scores[index], trace=trace)
+    return Evaluation(tuple(scores), usage(runs))
+
+
+def _trace(run: Run, signatures: Mapping[str, Signature], form: Form) -> tuple[CallRecord, ...]:
+    """A run's predictor calls, and its searches where they came."""
+    records = [
+        CallRecord(
+            predictor=call.predictor,
+            asked=cut(form.turns(signatures[call.predictor], (), call.inputs)[-1][1]),
+            completion=cut(call.completion.text),
+            fields=None if call.outputs is None else as_text(call.outputs),
+            passages={
+                name: tuple(cut(str(each)) for each in value)
+                for name, value in call.inputs.items()
+                if isinstance(value, list | tuple)
+            },
+            prompt_tokens=call.completion.prompt_tokens,
+            completion_tokens=call.completion.completion_tokens,
+            truncated=call.completion.truncated,
+        )
+        for call in run.trace
+    ]
+    for each in reversed(run.retrievals):
+        found = {"found": tuple(map(cut, each.passages))}
+        records.insert(each.after, CallRecord(each.site, cut(each.query), "", {}, found))
+    return tuple(records)
+
+
+def prompts(experiment: Experiment, state: ProgramState) -> dict[str, tuple[tuple[str, str], ...]]:
+    """By predictor, the turns before the question: what the prompts of all examples have in common."""
+    form = FORMS[experiment.recipe.prompt]
+    return {
+        name: tuple((role, cut(text)) for role, text in form.turns(each.signature, state.demos.get(name, ()), {})[:-1])
+        for name, each in experiment.program.predictors().items()
+    }
 
 
 def said(run: Run) -> dict[str, str]:
     """What came out of a run, for people: the prediction's fields, or else its last completion."""
     if run.prediction is None:
-        return {"completion": run.trace[-1].completion.text[:SAID]}
-    return {name: str(value)[:SAID] for name, value in run.prediction.items()}
+        return {"completion": cut(run.trace[-1].completion.text, SAID)}
+    return as_text(run.prediction, SAID)
 
 
 def usage(runs: Sequence[Run]) -> Usage:

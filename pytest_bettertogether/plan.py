@@ -118,8 +118,8 @@ class Cost:
 class Plan:
     """Adds cells up; a step that several share is counted where it is first met."""
 
-    def __init__(self, select: Select = "last") -> None:
-        self.select = select
+    def __init__(self, select: Select = "last", dev: bool = False) -> None:
+        self.select, self.dev = select, dev
         self.rows: list[tuple[str, str, Cost]] = []
         self._steps: dict[tuple[Path, str, int, StepPath], tuple[Outcome | None, Cost]] = {}
         self._batches: set[str] = set()
@@ -131,7 +131,7 @@ class Plan:
             outcomes = self._optimise((suite.baselines, model.name, experiment.seed), experiment, strategy, costs)
             if outcomes is not None and any(each.refused for each in outcomes.values()):
                 continue  # no step after it, and no evaluation
-            if self.select == "best":
+            if self.select == "best" or self.dev:
                 costs["test"] = costs.get("test", Cost()) + self._best(experiment, outcomes, strategy)
                 continue
             state: ProgramState | None = experiment.start
@@ -193,7 +193,7 @@ class Plan:
         return outcome, Cost(held=ahead.held - before)
 
     def _best(self, experiment: Experiment, outcomes: dict[StepPath, Outcome] | None, strategy: Strategy) -> Cost:
-        """The choice among the prefixes on dev, and the evaluation of the chosen one on test."""
+        """The evaluation of the prefixes on dev, and of the chosen one on test."""
         runs = len(experiment.splits.dev) * (len(strategy.steps) + 1) + len(experiment.splits.test)
         most, ahead = _evaluation(experiment, runs, ("p",)), experiment.backend
         assert isinstance(ahead, Ahead)
@@ -201,7 +201,7 @@ class Plan:
             return most
         before = ahead.held
         try:
-            run_seed(experiment, strategy, lambda path, _work: outcomes[path], "best")
+            run_seed(experiment, strategy, lambda path, _work: outcomes[path], self.select, self.dev)
         except _Missing:
             held = ahead.held - before
             return replace(most, held=held, calls=most.calls - held)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from .traces import CallRecord, DemoRecord
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -36,7 +38,8 @@ class ExampleScore:
 
     `said` is what the program returned, by field, as text; where nothing came out of it, the
     last completion stands under the name "completion". Long texts are cut. `extra` are the
-    task's further metrics by name, within 0...1.
+    task's further metrics by name, within 0...1. `trace` is empty where
+    the seed's share of traces (`traces.PER_SEED`) was used up by examples with lower scores.
     """
 
     id: str
@@ -44,17 +47,20 @@ class ExampleScore:
     unparsable: bool = False
     said: dict[str, str] = field(default_factory=dict)
     extra: dict[str, float] = field(default_factory=dict)
+    trace: tuple[CallRecord, ...] = ()
 
 
 @dataclass(frozen=True)
 class StepRecord:
     """What one optimisation step did. `path` ends with the step itself: `pw` is the w after a p.
 
-    For p, `valid_scores` are the candidates' scores on V by candidate name; for w, `losses`
-    are the mean training loss of each epoch, `curve` that of equal stretches of the optimiser's
-    steps (one each, or a hundred), and `truncated` and `dropped` count the rows that were cut to
-    the maximal length, or had no completion left within it. `traces_passed` counts passing program runs,
+    For p, `valid_scores` are the candidates' scores on V (`valid_n` examples) by candidate name, and `demos`
+    those it chose, by predictor; for w, `losses` are the mean training loss of each epoch, `curve` that of equal
+    stretches of the optimiser's steps (one each, or a hundred), and `truncated` and `dropped` count the rows that
+    were cut to the maximal length, or had no completion left within it. `traces_passed` counts passing program runs,
     `distinct_outputs` the different final predictions among them.
+    `train_score` is the metric's mean over the runs that made the traces: of the program *before* the step,
+    on `train_n` examples of train, sampled as the recipe's `bootstrap` says.
     """
 
     path: str
@@ -72,6 +78,10 @@ class StepRecord:
     curve: tuple[float, ...] = ()
     truncated: int = 0
     dropped: int = 0
+    valid_n: int = 0
+    demos: dict[str, tuple[DemoRecord, ...]] = field(default_factory=dict)
+    train_score: float | None = None
+    train_n: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,9 @@ class SeedResult:
     """One seed of a cell: per-example test scores, and the steps that made the program.
 
     `refused` says why a weight step was refused; there are no examples then. `selected` is the
-    path of the program that was tested, and `dev_scores` are what chose it, if dev did.
+    path of the program that was tested. `dev_scores`, by prefix of the strategy, are what chose it if dev did;
+    they are there too where the user asked for them. `prompts` are the turns, as (role, text), that come before
+    the question in the tested program's prompts, by predictor.
     """
 
     seed: int
@@ -90,6 +102,7 @@ class SeedResult:
     refused: str = ""
     selected: str = ""
     dev_scores: dict[str, float] = field(default_factory=dict)
+    prompts: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
     @property
     def adapter(self) -> str:
@@ -118,6 +131,8 @@ class CellResult:
     provenance: dict[str, Any]
     clusters: tuple[str, ...] = ()
     """What each test example belongs to, where the task says so: examples of one cluster count as one draw."""
+    docs: tuple[dict[str, str], ...] = ()
+    """The fields of each test example, as text, for people; long ones are cut."""
 
     @property
     def id(self) -> str:
@@ -185,7 +200,7 @@ class CellResult:
     def from_json(cls, data: dict[str, Any]) -> "CellResult":
         """Read what `to_json` wrote."""
         seeds = tuple(_seed(each) for each in data["seeds"])
-        return cls(**{**data, "seeds": seeds, "clusters": tuple(data["clusters"])})
+        return cls(**{**data, "seeds": seeds, "clusters": tuple(data["clusters"]), "docs": tuple(data["docs"])})
 
 
 Status = Literal["passed", "too_small", "worse", "failed", "invalid", "refused", "stopped", "skipped", "not_gated"]
@@ -216,6 +231,17 @@ class GateRecord:
     """The smallest drop that the test would find with 80 % probability, or None if it finds none."""
     broken: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    before: tuple[float, ...] = ()
+    """The baseline's score of each test example, mean over its seeds."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Something else that a run found out about a cell, shown as it is: a heading, columns, rows of text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -251,6 +277,16 @@ class CellRecord:
     paid: Paid = field(default_factory=Paid)
     baselines: str = ""
     """The file that holds its task's baselines."""
+    nodeid: str = ""
+    """The test's id, and below where it is written: the file, relative to the rootdir, and the line, from 1."""
+    file: str = ""
+    line: int = 0
+    tables: tuple[Table, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The form for people: `iris[tiny-pwp]`."""
+        return f"{self.task}[{self.model}-{self.strategy}]"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for the way from an xdist worker; `from_json` reads them back."""
@@ -264,33 +300,49 @@ class CellRecord:
             **{
                 **data,
                 "result": result and CellResult.from_json(result),
-                "gate": gate and _gate(gate),
+                "gate": gate and gate_from_json(gate),
                 "paid": Paid(**{**paid, "usage": Usage(**paid["usage"])}),
+                "tables": tuple(table_from_json(each) for each in data["tables"]),
             }
         )
 
 
-def _gate(data: dict[str, Any]) -> GateRecord:
+def gate_from_json(data: dict[str, Any]) -> GateRecord:
+    """Read what `asdict` made of a GateRecord."""
     interval = data["interval"] and tuple(data["interval"])
-    return GateRecord(**{**data, "interval": interval, "broken": tuple(data["broken"]), "fixed": tuple(data["fixed"])})
+    lists = {name: tuple(data[name]) for name in ("broken", "fixed", "before")}
+    return GateRecord(**{**data, "interval": interval, **lists})
+
+
+def table_from_json(data: dict[str, Any]) -> Table:
+    """Read what `asdict` made of a Table."""
+    return Table(data["title"], tuple(data["columns"]), tuple(tuple(row) for row in data["rows"]))
+
+
+def example_from_json(data: dict[str, Any]) -> ExampleScore:
+    """Read what `asdict` made of an ExampleScore."""
+    return ExampleScore(**{**data, "trace": tuple(CallRecord.from_json(each) for each in data.get("trace", ()))})
 
 
 def _seed(data: dict[str, Any]) -> SeedResult:
     return SeedResult(
         **{
             **data,
-            "examples": tuple(ExampleScore(**each) for each in data["examples"]),
+            "examples": tuple(example_from_json(each) for each in data["examples"]),
             "usage": Usage(**data["usage"]),
-            "steps": tuple(
-                StepRecord(
-                    **{
-                        **each,
-                        "usage": Usage(**each["usage"]),
-                        "losses": tuple(each["losses"]),
-                        "curve": tuple(each["curve"]),
-                    }
-                )
-                for each in data["steps"]
-            ),
+            "steps": tuple(step_from_json(each) for each in data["steps"]),
+            "prompts": prompts_from_json(data["prompts"]),
         }
     )
+
+
+def step_from_json(data: dict[str, Any]) -> StepRecord:
+    """Read what `asdict` made of a StepRecord."""
+    demos = {predictor: tuple(DemoRecord(**each) for each in some) for predictor, some in data["demos"].items()}
+    lines = {name: tuple(data[name]) for name in ("losses", "curve")}
+    return StepRecord(**{**data, "usage": Usage(**data["usage"]), **lines, "demos": demos})
+
+
+def prompts_from_json(data: dict[str, Any]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Read the prompts of a seed."""
+    return {predictor: tuple((role, text) for role, text in turns) for predictor, turns in data.items()}

@@ -24,7 +24,7 @@ def run(suite, *args):
         (["--bt-seeds=3-1"], "*--bt-seeds: '3-1': expected different seeds, as in 0,1,2 or 0-4"),
         (["--bt-limit=0"], "*--bt-limit: '0': expected a whole number from 1"),
         (["--bt-select=first"], "*--bt-select: 'first': expected last or best"),
-        (["--bt-report=out.json"], "*--bt-report: 'out.json': expected json:PATH or md:PATH"),
+        (["--bt-report=out.json"], "*--bt-report: 'out.json': expected json:PATH or md:PATH or html:PATH"),
         (["--bt-report=json:."], "*--bt-report: * is a folder: name a file in it, as in json:./report.json"),
         (["--bt-set=lora.rank"], "*--bt-set: 'lora.rank': expected KEY=VALUE, as in lora.rank=8"),
         (["--bt-set=lora.rang=8"], "*--bt-set: recipe has no value 'lora.rang'; it has search.candidates, *"),

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 
 LAYERS = [
     ["cli"],
-    ["plugin"],
+    ["plugin", "reporting"],
+    ["publishing"],
     ["cells"],
     ["plan"],
     ["report"],
@@ -27,6 +28,7 @@ LAYERS = [
     ["data"],
     ["budget"],
     ["program", "metrics", "results", "strategy", "seeds", "atomic", "errors", "progress", "where"],
+    ["traces", "extras"],
 ]
 """From the top down."""
 
@@ -45,6 +47,8 @@ NOUNS = {
     "progress",
     "where",
     "raw",
+    "traces",
+    "extras",
 }
 ENGINES = {"torch", "transformers", "peft", "datasets", "vllm", "safetensors", "tokenizers", "accelerate"}
 SEARCH = {"datasets", "bm25s", "Stemmer", "pyarrow", "huggingface_hub"}

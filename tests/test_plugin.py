@@ -87,7 +87,7 @@ def test_a_second_run_replays_the_first_and_reports_the_same(suite):
     first = run(suite, "--bt-gate=off", "--bt-report=json:first.json", "--bt-report=md:first.md")
     first.stdout.fnmatch_lines(["json report: *first.json", "md report: *first.md"])
     second = run(suite, "--bt-gate=off", "--bt-report=json:second.json")
-    second.stdout.fnmatch_lines(["* LM calls, *; made now: 0 calls"])
+    second.stdout.fnmatch_lines(["* LM calls, *", "replayed: *; made now: 0 calls"])
     fresh = run(suite, "--bt-gate=off", "--bt-report=json:fresh.json", "--bt-fresh")
     fresh.stdout.no_fnmatch_line("*; made now: 0 calls")
     reports = [json.loads((suite.path / f"{name}.json").read_text()) for name in ("first", "second", "fresh")]

@@ -9,7 +9,8 @@ import jsonschema
 from pytest_bettertogether.report.cells import in_order
 from pytest_bettertogether.report.document import document
 from pytest_bettertogether.report.markdown import markdown
-from pytest_bettertogether.report.text import ASCII, UNICODE, lines
+from pytest_bettertogether.report.standing import standing
+from pytest_bettertogether.report.text import ASCII, UNICODE, Style, lines
 from pytest_bettertogether.results import (
     CellRecord,
     CellResult,
@@ -68,29 +69,30 @@ RECORDS = [
 
 
 def test_the_table_is_as_agreed():
-    text = "\n".join(lines(RECORDS, UNICODE)) + "\n"
+    text = "\n".join(lines(RECORDS)) + "\n"
     assert text == (GOLDEN / "report.txt").read_text(encoding="utf-8")
 
 
 def test_it_does_not_depend_on_the_order_of_arrival():
-    assert list(lines(RECORDS, UNICODE)) == list(lines(RECORDS[::-1], UNICODE))
+    assert list(lines(RECORDS)) == list(lines(RECORDS[::-1]))
 
 
 def test_verbose_shows_the_seeds_behind_each_mean():
-    shown = list(lines(RECORDS, UNICODE, verbose=True))
+    shown = list(lines(RECORDS, Style(width=120, verbosity=1)))
     assert "iris[tiny-pwp] seed 0: 95.0, seed 1: 90.0, standard deviation 3.5, 0 unparsable" in shown
 
 
 def test_it_can_do_without_unicode():
-    text = "\n".join(lines(RECORDS, ASCII))
+    text = "\n".join(lines(RECORDS, Style(ASCII)))
     assert text.isascii()
     assert UNICODE.fit("utf-8")
     assert not UNICODE.fit("ascii")
 
 
 def test_steps_that_strategies_share_are_counted_once():
-    once = list(lines([record(cell("iris", "pwp", 19))]))[-2:]
-    shared = list(lines([record(cell("iris", each, 19)) for each in ("pwp", "pw", "p")]))[-2:]
+    once = list(lines([record(cell("iris", "pwp", 19))], Style(width=500)))
+    shared = list(lines([record(cell("iris", each, 19)) for each in ("pwp", "pw", "p")], Style(width=500)))
+    once, shared = ([line for line in said if "training step" in line or "LM calls" in line] for said in (once, shared))
     assert once[0] == shared[0] == "2 prompt steps, 1 weight step, 40 training steps"
     assert once[1].startswith("320 LM calls, ")
     assert shared[1].startswith("360 LM calls, ")
@@ -106,7 +108,8 @@ def test_a_cell_that_got_nothing_right_shows_what_was_said():
     (seed,) = result.seeds
     examples = tuple(replace(each, said={"kind": "answer: rose\x1b[31m"}) for each in seed.examples)
     shown = list(lines([record(replace(result, seeds=(replace(seed, examples=examples),)))]))
-    assert "iris[tiny-p] got nothing right; on example '0' it said kind: 'answer: rose\\x1b[31m'" in shown
+    assert "iris[tiny-p] got nothing right; on example '0' it said kind: 'answer:" in shown
+    assert "  rose\\x1b[31m'" in shown
 
 
 def test_weight_steps_whose_traces_all_agree_are_warned_of():
@@ -116,7 +119,8 @@ def test_weight_steps_whose_traces_all_agree_are_warned_of():
         steps = tuple(replace(step, distinct_outputs=1, train_rows=9 * ("w" in step.path)) for step in seed.steps)
         return record(replace(result, seeds=(replace(seed, steps=steps),)))
 
-    warnings = [line for line in lines([agreeing("w"), agreeing("pw"), agreeing("p")]) if "warning" in line]
+    said = lines([agreeing("w"), agreeing("pw"), agreeing("p")], Style(width=500))
+    warnings = [line for line in said if "warning" in line]
     assert len(warnings) == 1
     assert warnings[0].startswith("warning: iris on tiny: all traces that w, pw trained on had one output")
 
@@ -154,3 +158,28 @@ def test_markdown_is_as_agreed_and_takes_no_markup_from_others():
 def test_records_go_to_json_and_back():
     for each in RECORDS:
         assert CellRecord.from_json(json.loads(json.dumps(each.to_json()))) == each
+
+
+def test_a_table_that_is_too_wide_is_several():
+    many = [record(cell(f"a-task-with-a-long-name-{i}", "p", 15)) for i in range(5)]
+    assert max(map(len, lines(many))) <= 80
+    narrow = list(lines(many, Style(width=50)))
+    assert max(map(len, narrow)) <= 50
+    assert sum(line.startswith("tiny ") for line in narrow) == 5
+
+
+def test_colour_is_extra_and_quiet_is_short():
+    painted = list(lines(RECORDS, Style(paint=lambda text, meaning: f"<{meaning}>{text}</>")))
+    assert any("<best>*</>" in line for line in painted)
+    assert any("<bad>✗</>" in line for line in painted)
+    quiet = list(lines(RECORDS, Style(verbosity=-1)))
+    assert not any("best of its column" in line or "LM calls" in line for line in quiet)
+    assert "iris[tiny-w] refused: seed 0: step w after zero: 3 of 60 program runs passed the" in quiet
+
+
+def test_what_cannot_be_told_from_the_best_is_marked():
+    cells = [record(cell("iris", strategy, right, n=100)) for strategy, right in (("p", 90), ("w", 88), ("pw", 60))]
+    found = standing(cells)
+    assert found.best == {"iris[tiny-p]"}
+    assert found.tied == {"iris[tiny-w]"}
+    assert any("88.0" in line and "≈" in line for line in lines(cells))

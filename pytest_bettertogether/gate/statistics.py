@@ -246,6 +246,25 @@ def mean_interval(
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def contrast_interval(
+    values: Sequence[Sequence[float]], clusters: Sequence[Hashable] | None = None
+) -> tuple[float, float, float]:
+    """Mean of values [seed][example], which need not be scores, and its 95 % interval (mean, low, high).
+
+    Student's t over examples (or clusters of them), with the variance of the seeds' means where there are several; as
+    for scores, one more example a point above the mean and one a point below keep it from being empty.
+    """
+    from scipy.stats import t
+
+    means = [fmean(column) for column in zip(*values, strict=True)]
+    n, centre = len(means), fmean(means)
+    totals = _totals([each - centre for each in means], range(n) if clusters is None else clusters, 0.0)
+    around = [*totals, -1.0, 1.0]
+    parts = _variances(_of_sum(around) / (n + 2) ** 2, len(around), [[fmean(seed) for seed in values]])
+    half = float(t.isf(0.025, _freedom(parts))) * math.sqrt(sum(part for part, _ in parts))
+    return centre, centre - half, centre + half
+
+
 def wilson(score: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval for a mean of n scores within 0...1; never empty, also at 0 and 1.
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from ..errors import BaselineError
@@ -109,6 +110,9 @@ class Baseline:
             detectable=None if math.isnan(detectable) else detectable,
             broken=tuple(ids[i] for i in comparison.broken),
             fixed=tuple(ids[i] for i in comparison.fixed),
+            before=tuple(
+                fmean(column) for column in zip(*(self.recorded.seeds.values() if self.recorded else ()), strict=True)
+            ),
         )
 
 

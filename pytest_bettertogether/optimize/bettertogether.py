@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ..evaluate import Experiment, evaluate
+from ..evaluate import Experiment, evaluate, prompts
 from ..program import ProgramState
 from ..results import SeedResult, StepRecord, Usage
 from ..strategy import Strategy
+from ..traces import PER_SEED
 from .outcome import Outcome
 from .prompts import optimize_prompts
 from .weights import optimize_weights
@@ -63,9 +64,13 @@ def better_together(experiment: Experiment, strategy: Strategy, remember: Rememb
 
 
 def run_seed(
-    experiment: Experiment, strategy: Strategy, remember: Remember = run_always, select: Select = "last"
+    experiment: Experiment,
+    strategy: Strategy,
+    remember: Remember = run_always,
+    select: Select = "last",
+    dev: bool = False,
 ) -> SeedResult:
-    """Optimise, then look at the test split, once.
+    """Optimise, then look at the test split, once. With `dev`, all prefixes are scored on dev, for the report.
 
     The program that is tested is the strategy's last, or with `select="best"` the earliest best
     of its prefixes by dev score, the program as written included.
@@ -77,16 +82,18 @@ def run_seed(
     paths = [(), *strategy.prefixes()]
     dev_scores: dict[str, float] = {}
     spent, chosen = Usage(), len(paths) - 1
-    if select == "best":
+    if select == "best" or dev:
         for path, state in zip(paths, optimized.states, strict=True):
             experiment.progress.begin("dev", len(experiment.splits.dev))
             on_dev = evaluate(experiment, state, experiment.splits.dev, experiment.derive(*path, "dev"))
             dev_scores[Strategy(path).id] = on_dev.mean
-            spent += on_dev.usage
+            spent += on_dev.usage if select == "best" else Usage()  # what only the report needs is no cost of it
+    if select == "best":
         chosen = max(range(len(paths)), key=lambda i: (list(dev_scores.values())[i], -i))
     seed = experiment.test_seed(paths[chosen])
     experiment.progress.begin("test", len(experiment.splits.test))
-    evaluation = evaluate(experiment, optimized.states[chosen], experiment.splits.test, seed)
+    state = optimized.states[chosen]
+    evaluation = evaluate(experiment, state, experiment.splits.test, seed, PER_SEED)
     return SeedResult(
         seed=experiment.seed,
         examples=evaluation.examples,
@@ -95,4 +102,5 @@ def run_seed(
         steps=optimized.steps,
         selected=Strategy(paths[chosen]).id,
         dev_scores=dev_scores,
+        prompts=prompts(experiment, state),
     )

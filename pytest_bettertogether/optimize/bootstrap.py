@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum
 
 from ..data import Example
 from ..evaluate import Experiment, usage
@@ -17,6 +18,8 @@ class Traces:
     passing: tuple[Run, ...]
     runs: int
     usage: Usage
+    score: float = 0.0
+    """The metric's mean over all runs, passing or not."""
 
     @property
     def distinct_outputs(self) -> int:
@@ -36,8 +39,10 @@ def bootstrap(
     sampling = experiment.recipe.bootstrap
     runs = [run for attempt in range(attempts) for run in experiment.run(state, examples, sampling, seed, attempt)]
     passing: dict[str, dict[str, Run]] = {example.id: {} for example in examples}
-    for run in runs:
-        if not run.unparsable and experiment.score(run) >= experiment.recipe.threshold:
+    scores = [experiment.score(run) for run in runs]
+    for run, score in zip(runs, scores, strict=True):
+        if not run.unparsable and score >= experiment.recipe.threshold:
             outputs = repr([(call.predictor, call.inputs, call.outputs) for call in run.trace])
             passing[run.example.id].setdefault(outputs, run)
-    return Traces(tuple(run for kept in passing.values() for run in kept.values()), len(runs), usage(runs))
+    kept = tuple(run for each in passing.values() for run in each.values())
+    return Traces(kept, len(runs), usage(runs), fsum(scores) / len(scores))

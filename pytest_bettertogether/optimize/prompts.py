@@ -11,6 +11,7 @@ from ..lockstep import Run
 from ..program import Demo, Predict, ProgramState
 from ..recipe import PromptSearch
 from ..results import StepRecord
+from ..traces import DemoRecord, as_text
 from .bootstrap import bootstrap
 from .outcome import Outcome
 
@@ -53,6 +54,13 @@ def optimize_prompts(experiment: Experiment, state: ProgramState, path: tuple[st
         seconds=time.perf_counter() - began,
         chosen=best,
         valid_scores=scores,
+        valid_n=len(for_scores),
+        demos={
+            predictor: tuple(DemoRecord(as_text(d.inputs), as_text(d.outputs), d.bootstrapped) for d in demos)
+            for predictor, demos in best_demos.items()
+        },
+        train_score=traces.score,
+        train_n=len(for_traces),
     )
     return Outcome(ProgramState(best_demos, state.adapter), record)
 

@@ -32,11 +32,11 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
             f"the metric, and at least {recipe.min_traces} different ones are needed to train on: "
             "more training examples, a higher lora.attempts or a lower threshold give more"
         )
-        return Outcome(state, _record(path, traces, began), refused)
+        return Outcome(state, replace(_record(path, traces, began), train_n=len(experiment.splits.train)), refused)
     rows = training_rows(experiment.program, traces.passing, FORMS[experiment.recipe.prompt])
     experiment.progress.detail(f"training on {len(rows)} rows")
     training = experiment.backend.finetune(rows, recipe, experiment.derive(*path, "train"), state.adapter)
-    record = _record(path, traces, began, len(rows), training)
+    record = replace(_record(path, traces, began, len(rows), training), train_n=len(experiment.splits.train))
     return Outcome(ProgramState(adapter=training.adapter), record)
 
 
@@ -60,6 +60,7 @@ def _record(
         traces_passed=len(traces.passing),
         distinct_outputs=traces.distinct_outputs,
         seconds=time.perf_counter() - began,
+        train_score=traces.score,
     )
     if training is None:
         return record

@@ -5,6 +5,7 @@ are imported where they are first needed.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .keys import ATTEMPT, SESSION
+from .keys import ATTEMPT, OUTERMOST, SESSION
 from .options import add_options, asked
 
 if TYPE_CHECKING:  # a run without suites never loads it
@@ -20,10 +21,13 @@ if TYPE_CHECKING:  # a run without suites never loads it
 
 pytest_plugins = ["pytest_bettertogether.plugin.fixtures"]
 
-RECORD = "_bettertogether"
-"""Attribute of a test report that carries a cell's record, as JSON text, to wherever the report goes."""
+RECORD, STATUS = "_bettertogether", "_bettertogether_status"
+"""Attributes of a test report that carry a cell's record, as JSON text, and its status to wherever the report goes."""
 
 
+OUTER = "PYTEST_BETTERTOGETHER_OUTER"
+"""Set in the environment of a step of GitHub Actions by its outermost run, for runs inside its tests and for workers to
+see: they report to that run, or to nobody."""
 MARKER = (
     "bettertogether(task, strategies=None, gate=None): optimise and evaluate `task`, once per model and strategy. "
     "strategies: which ones (default: the paper's eight); gate: those that `>= bt_baseline` can fail (default: all)."
@@ -45,6 +49,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; refuse wrong options before anything is collected."""
     config.addinivalue_line("markers", MARKER)
+    config.stash[OUTERMOST] = os.environ.get("GITHUB_ACTIONS") == "true" and OUTER not in os.environ
+    if config.stash[OUTERMOST]:
+        os.environ[OUTER] = str(os.getpid())
     config.pluginmanager.register(Collector(config), "bettertogether-collector")
     if asked(config):
         _session(config)
@@ -52,6 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
+    if config.stash.get(OUTERMOST, False):
+        os.environ.pop(OUTER, None)
     if SESSION in config.stash:
         config.stash[SESSION].close()
 
@@ -174,7 +183,7 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
         return None
     from .outcomes import teststatus
 
-    return teststatus(report, json.loads(getattr(report, RECORD))["status"])
+    return teststatus(report, getattr(report, STATUS))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -188,6 +197,7 @@ def pytest_runtest_makereport(
     if attempt is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
         record = attempt.record(report, call)
         setattr(report, RECORD, json.dumps(record.to_json()))
+        setattr(report, STATUS, record.status)
         from .outcomes import properties, sections
 
         # JUnit XML takes them from the report on tear-down, which gets the item's; of a repeated item, the last.
@@ -230,18 +240,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = config.stash.get(SESSION, None)
     if session is None or not (session.records or session.written or session.planned):
         return
-    from ..report.text import ASCII, UNICODE, lines
+    from ..plan import ASCII as SIGNS
+    from ..report.text import UNICODE, lines
+    from .finish import annotation_lines
+    from .terminal import style_of
 
-    terminalreporter.section("better together", sep="-")
-    encoding = getattr(terminalreporter._tw._file, "encoding", None) or "ascii"
-    marks = UNICODE if UNICODE.fit(encoding) else ASCII
-    if session.planned:
-        from ..plan import ASCII as SIGNS
-
-        for line in session.planned:
-            terminalreporter.write_line(line if marks is UNICODE else line.translate(SIGNS))
-    table = lines(session.records, marks, verbose=config.get_verbosity() > 0) if session.records else ()
-    for line in (*table, *session.notes(), *session.written):
+    terminalreporter.write_sep("-", "better together")
+    style = style_of(terminalreporter)
+    planned = [line if style.marks is UNICODE else line.translate(SIGNS) for line in session.planned]
+    table = lines(session.records, style) if session.records else ()
+    for line in (*planned, *table, *session.notes(), *session.written, *annotation_lines(session, config)):
         terminalreporter.write_line(line)
 
 

@@ -19,6 +19,8 @@ class Attempt:
     suite: Suite
     model: str
     strategy: str
+    where: tuple[str, str, int] = ("", "", 0)
+    """The test's id, its file and its line."""
     baseline: "Baseline | None" = None
     result: CellResult | None = None
     fault: str = ""
@@ -34,6 +36,8 @@ class Attempt:
         reason = self.fault or self.spent or self.lacks or (self.result.refused if self.result else "")
         if not reason and report.failed and call.excinfo:
             reason = call.excinfo.exconly().partition("\n")[0]
+        if not reason and report.skipped and call.excinfo:
+            reason = str(call.excinfo.value)
         gate = self._gate()  # once: on large splits the tests take a while
         return self._record(self._status(report, gate), reason, gate)
 
@@ -56,6 +60,9 @@ class Attempt:
             gate=gate,
             paid=self.paid,
             baselines=str(self.suite.baselines),
+            nodeid=self.where[0],
+            file=self.where[1],
+            line=self.where[2],
         )
 
     def _status(self, report: pytest.TestReport, gate: GateRecord | None) -> Status:

@@ -1,6 +1,6 @@
 """The end of a session: write the baselines and reports that were asked for, and say so."""
 
-import json
+import os
 import platform
 import time
 from datetime import UTC, datetime
@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from ..atomic import write_text
 from ..gate.git import commit
 from ..gate.recording import obsolete_lines, record_baselines
-from ..report.document import document
-from ..report.markdown import markdown
+from ..publishing import publish
+from ..report.github import annotations
+from ..report.markdown import step_summary
+from .keys import OUTERMOST
 from .session import Session
 
 
@@ -27,16 +28,29 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
     if settings.export and frozen:
         lines.append(f"frozen programs: {sum(len(each.seeds) for each in frozen)} in {settings.export}")
     for kind, path in settings.reports if session.records else ():
-        if kind == "json":
-            text = json.dumps(document(session.records, _run(config, started)), indent=1) + "\n"
-        else:
-            text = markdown(session.records)
         try:
-            write_text(path, text)
-            lines.append(f"{kind} report: {path}")
+            lines += publish(kind, path, session.records, _run(config, started))
+        except Exception as error:  # whatever a template or a chart library raises: the other reports are still written
+            said = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            lines.append(f"{kind} report NOT written to {path}: {said}")
+    summary = config.stash[OUTERMOST] and session.records and os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        try:
+            with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(step_summary(session.records) + "\n")
         except OSError as error:
-            lines.append(f"{kind} report NOT written to {path}: {error}")
+            lines.append(f"step summary NOT written to {summary}: {error}")
     return lines
+
+
+def annotation_lines(session: Session, config: pytest.Config) -> list[str]:
+    """Workflow commands for the cells that are to be seen to, where GitHub reads them."""
+    if not config.stash[OUTERMOST] or not session.records:
+        return []
+    workspace = os.environ.get("GITHUB_WORKSPACE", "")
+    inside = workspace and config.rootpath.is_relative_to(workspace)
+    prefix = config.rootpath.relative_to(workspace).as_posix() if inside else "."
+    return list(annotations(session.records, "" if prefix == "." else f"{prefix}/"))
 
 
 def _run(config: pytest.Config, started: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-REPORTS = ("json", "md")
+REPORTS = ("json", "md", "html")
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,8 @@ OPTIONS = (
     ),
     Option(
         "report",
-        "Write a report when all is done: json:PATH (schema 1) or md:PATH; repeatable (default: none).",
+        "Write a report when all is done: html:PATH (one file, opens offline), md:PATH, or json:PATH (schema 1, with a "
+        "folder of samples as JSON lines beside it); repeatable (default: none).",
         "KIND:PATH",
         _report,
         many=True,
@@ -278,6 +279,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="Compute everything anew and replace what the journal holds of it (default: replay what is there).",
     )
     group.addoption(
+        "--bt-dev-scores",
+        action="store_true",
+        help="Score the program after each step on dev too, which costs LM calls: for the report's curves, and for the "
+        "winner picked on dev (default: only where --bt-select=best needs it).",
+    )
+    group.addoption(
         "--bt-plan",
         action="store_true",
         help="Print what the collected cells would cost, and what of it the journal holds, without loading a model; "
@@ -313,16 +320,20 @@ def add_options(parser: pytest.Parser) -> None:
 def asked(config: pytest.Config) -> bool:
     """Whether the user gave any option of ours, on the command line or in the ini file."""
     flags = (
-        "bt_offline",
-        "bt_force",
-        "bt_fresh",
-        "bt_plan",
-        "bt_update_baselines",
-        "bt_prune_baselines",
-        "bt_allow_ci_update",
+        "offline",
+        "force",
+        "fresh",
+        "dev_scores",
+        "plan",
+        "update_baselines",
+        "prune_baselines",
+        "allow_ci_update",
     )
     # Not by truth: 0 is a value.
-    if any(config.getoption(name) not in (None, False) for name in (*(each.ini for each in OPTIONS), *flags)):
+    if any(
+        config.getoption(name) not in (None, False)
+        for name in (*(each.ini for each in OPTIONS), *(f"bt_{flag}" for flag in flags))
+    ):
         return True
     try:
         return any(config.getini(name) for name in (*(each.ini for each in OPTIONS), "bt_offline"))

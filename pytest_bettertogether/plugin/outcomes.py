@@ -27,10 +27,24 @@ def teststatus(report: pytest.TestReport, status: Status) -> tuple[str, str, str
 
 
 def properties(record: CellRecord) -> Iterator[tuple[str, object]]:
-    """What JUnit XML says of a cell besides its outcome."""
+    """What JUnit XML says of a cell besides its outcome: cost is what it takes to compute, seconds are this run's."""
+    from ..report.cells import computed, interval
+
     yield "bettertogether.status", record.status
-    if record.result and not record.result.refused:
-        yield "bettertogether.score", round(record.result.score, 6)
+    result = record.result
+    if result and not result.refused:
+        low, high = interval(result)
+        spent, steps = computed([result])
+        yield "bettertogether.score", round(result.score, 6)
+        yield "bettertogether.interval", f"{low:.6f} {high:.6f}"
+        yield "bettertogether.n", result.n
+        yield "bettertogether.seeds", len(result.seeds)
+        yield "bettertogether.lm_calls", spent.lm_calls
+        yield "bettertogether.tokens_in", spent.prompt_tokens
+        yield "bettertogether.tokens_out", spent.completion_tokens
+        yield "bettertogether.train_steps", sum(step.train_steps for step in steps)
+    yield "bettertogether.paid_lm_calls", record.paid.usage.lm_calls
+    yield "bettertogether.seconds", round(record.paid.seconds, 3)
     gate = record.gate
     if gate and gate.p_value is not None:
         yield "bettertogether.baseline", round(gate.baseline or 0.0, 6)

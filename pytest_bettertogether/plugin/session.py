@@ -68,7 +68,7 @@ class Session:
         settings = self.settings
         self.claim = place(self.config)
         journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
-        cells = Cells(journal, settings.limit, settings.select, settings.offline, budget)
+        cells = Cells(journal, settings.limit, settings.select, settings.dev, settings.offline, budget)
         cells.where = settings.where
         return cells
 
@@ -140,7 +140,9 @@ class Session:
 
         Skips the test, before its data are read, where the model cannot do what the task needs.
         """
-        attempt: Attempt = node.stash.setdefault(ATTEMPT, Attempt(suite, model.name, strategy.id))
+        file, line, _ = node.location
+        where = (_nodeid(node), file, (line or 0) + 1)
+        attempt: Attempt = node.stash.setdefault(ATTEMPT, Attempt(suite, model.name, strategy.id, where))
         attempt.lacks = self.lacks(suite, model)
         if attempt.lacks:
             pytest.skip(attempt.lacks)
@@ -268,9 +270,12 @@ def session_of(config: pytest.Config) -> Session:
     return session
 
 
+def _nodeid(node: pytest.Item) -> str:
+    return node.nodeid[: node.nodeid.rindex("]") + 1]  # without the group that xdist may append
+
+
 def _accept(node: pytest.Item) -> str:
     """The command that records the item's cell, with the options that shape its result."""
-    nodeid = node.nodeid[: node.nodeid.rindex("]") + 1]  # without the group that xdist may append
     words = iter(map(str, node.config.invocation_params.args))
     kept = []
     for word in words:
@@ -279,4 +284,4 @@ def _accept(node: pytest.Item) -> str:
             kept.append(word)
         elif name in ("--bt-model", "--bt-seeds", "--bt-set", "--bt-strategy", "--bt-data-dir", "--bt-retrieval"):
             kept.append(word if equals else f"{word}={next(words, '')}")
-    return " ".join(["pytest", f"'{nodeid}'", *map(shlex.quote, kept), "--bt-update-baselines"])
+    return " ".join(["pytest", f"'{_nodeid(node)}'", *map(shlex.quote, kept), "--bt-update-baselines"])

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
+from ..extras import missing
 from ..models import BUILT_IN, Model, find
 from ..strategy import Strategy
 from ..where import Where
@@ -43,6 +44,7 @@ class Settings:
     prune_baselines: bool
     baseline_ref: str | None
     select: Literal["last", "best"]
+    dev: bool
     journal: Path
     fresh: bool
     export: Path | None
@@ -79,6 +81,7 @@ def read_settings(config: pytest.Config) -> Settings:
         prune_baselines=config.getoption("bt_prune_baselines"),
         baseline_ref=value["baseline-ref"],
         select=value["select"],
+        dev=config.getoption("--bt-dev-scores"),
         journal=_journal(config, value["journal"]),
         fresh=config.getoption("--bt-fresh"),
         export=_export(config, value["export"]),
@@ -199,6 +202,9 @@ def _export(config: pytest.Config, written: str | None) -> Path | None:
 def _destination(config: pytest.Config, text: str) -> tuple[str, Path]:
     kind, _, written = text.partition(":")
     path = config.invocation_params.dir / Path(written).expanduser()
+    lacking = missing(kind)
+    if lacking:
+        raise pytest.UsageError(f"{_origin(config, 'report')}: {lacking}")
     if path.is_dir():
         raise pytest.UsageError(
             f"{_origin(config, 'report')}: {path} is a folder: name a file in it, as in {kind}:{written}/report.{kind}"

@@ -1,9 +1,12 @@
-"""Progress inside pytest's own reporter: rewritten in place on a terminal, a plain line now and then elsewhere."""
+"""What pytest's reporter shows of ours: the summary's style, and progress in place (elsewhere a line now and then)."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:  # tables are loaded when there is something to print
+    from ..report.text import Style
 
 IN_PLACE, PLAIN = 0.2, 10.0
 """Seconds between two updates, on a terminal and elsewhere."""
@@ -65,3 +68,17 @@ def progress_line(config: pytest.Config) -> ProgressLine | NoLine:
     if reporter is None or capture is None or config.get_verbosity() < 0 or hasattr(config, "workerinput"):
         return NoLine()
     return ProgressLine(reporter, capture)
+
+
+def style_of(reporter: Any) -> "Style":
+    """How the summary is to be printed here: width, colours and signs as pytest's own writer has them."""
+    from ..report.text import ASCII, UNICODE, Style
+
+    writer = reporter._tw
+    encoding = getattr(writer._file, "encoding", None) or "ascii"
+    colours = {"best": {"green": True}, "bad": {"red": True}, "dim": {"light": True}}
+
+    def paint(text: str, meaning: str) -> str:
+        return str(writer.markup(text, **colours[meaning]))
+
+    return Style(UNICODE if UNICODE.fit(encoding) else ASCII, writer.fullwidth, reporter.verbosity, paint)

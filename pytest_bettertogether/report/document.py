@@ -1,38 +1,80 @@
-"""The results as one JSON document, schema 1 (`schema-1.json` beside this file says what is in it).
+"""The results as one JSON document, schema 1 (`schema-1.json` beside this file says what is in it), and back.
 
 What depends on who computed a cell, or when, is in `run`, `cost.paid_now` and `seconds`; all else
-in a cell is equal, byte for byte, between two runs of the same seeds.
+in a cell is equal, byte for byte, between two runs of the same seeds. Nothing is lost: reports that are
+made from a document are those that were made from the run.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..results import CellRecord, CellResult, SeedResult
+from ..errors import BetterTogetherError
+from ..results import (
+    CellRecord,
+    CellResult,
+    Paid,
+    SeedResult,
+    StepRecord,
+    Usage,
+    example_from_json,
+    gate_from_json,
+    prompts_from_json,
+    step_from_json,
+    table_from_json,
+)
 from .cells import computed, in_order, interval
 
 SCHEMA = 1
 
 
+class DocumentError(BetterTogetherError):
+    """A JSON document that is not one of ours, or not of this schema."""
+
+
 def document(records: Sequence[CellRecord], run: Mapping[str, Any]) -> dict[str, Any]:
-    """All cells; `run` says when, where and with which options."""
-    return {"schema": SCHEMA, "run": dict(run), "cells": [_cell(each) for each in in_order(records)]}
+    """All cells, and the test examples of their tasks; `run` says when, where and with which options."""
+    records = in_order(records)
+    tasks: dict[str, dict[str, Any]] = {}
+    for each in records:
+        if each.result and each.result.docs and each.result.docs != tasks.get(each.task, {}).get("docs"):
+            tasks.setdefault(each.task, {"docs": list(each.result.docs)})
+    return {"schema": SCHEMA, "run": dict(run), "tasks": tasks, "cells": [_cell(each) for each in records]}
+
+
+def read(data: Any, shown: str) -> tuple[list[CellRecord], dict[str, Any]]:
+    """The records and the run of a document. Raises DocumentError, which names `shown`, for anything else."""
+    if not isinstance(data, dict) or "cells" not in data:
+        raise DocumentError(f"{shown}: not a report of pytest-bettertogether: make one with --bt-report=json:PATH")
+    if data.get("schema") != SCHEMA:
+        raise DocumentError(
+            f"{shown}: report schema {data.get('schema')!r}, this version reads {SCHEMA}: "
+            "use the pytest-bettertogether that wrote it"
+        )
+    try:
+        docs = {name: tuple(task["docs"]) for name, task in data["tasks"].items()}
+        return [_record(cell, docs.get(cell["task"], ())) for cell in data["cells"]], dict(data["run"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DocumentError(f"{shown}: not a whole report ({type(error).__name__}: {error})") from error
 
 
 def _cell(record: CellRecord) -> dict[str, Any]:
     result = record.result
     has_score = result is not None and not result.refused and record.status != "invalid"
     return {
-        "id": f"{record.task}[{record.model}-{record.strategy}]",
+        "id": record.id,
         "task": record.task,
         "model": record.model,
         "strategy": record.strategy,
         "status": record.status,
         "reason": record.reason,
+        "test": {"id": record.nodeid, "file": record.file, "line": record.line},
+        "baselines": record.baselines,
         "score": result.score if result and has_score else None,
         "n": result.n if result and has_score else 0,
         "interval": list(interval(result)) if result and has_score else None,
         "seeds": [_seed(each) for each in result.seeds] if result else [],
+        "clusters": list(result.clusters) if result else [],
         "gate": asdict(record.gate) if record.gate else None,
         "cost": {
             "computed": _computed(result) if result else None,
@@ -43,8 +85,41 @@ def _cell(record: CellRecord) -> dict[str, Any]:
                 "halved": record.paid.halved,
             },
         },
+        "tables": [asdict(each) for each in record.tables],
         "provenance": dict(result.provenance) if result else {},
     }
+
+
+def _record(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellRecord:
+    paid = cell["cost"]["paid_now"]
+    result = None
+    if cell["seeds"]:
+        seeds = tuple(_seed_result(each) for each in cell["seeds"])
+        known = docs if all(len(each.examples) in (0, len(docs)) for each in seeds) else ()
+        result = CellResult(
+            task=cell["task"],
+            model=cell["model"],
+            strategy=cell["strategy"],
+            seeds=seeds,
+            provenance=cell["provenance"],
+            clusters=tuple(cell["clusters"]),
+            docs=known,
+        )
+    return CellRecord(
+        task=cell["task"],
+        model=cell["model"],
+        strategy=cell["strategy"],
+        status=cell["status"],
+        reason=cell["reason"],
+        result=result,
+        gate=cell["gate"] and gate_from_json(cell["gate"]),
+        paid=Paid(_usage(paid), paid["train_steps"], paid["seconds"], paid["halved"]),
+        baselines=cell["baselines"],
+        nodeid=cell["test"]["id"],
+        file=cell["test"]["file"],
+        line=cell["test"]["line"],
+        tables=tuple(table_from_json(each) for each in cell["tables"]),
+    )
 
 
 def _seed(seed: SeedResult) -> dict[str, Any]:
@@ -55,30 +130,46 @@ def _seed(seed: SeedResult) -> dict[str, Any]:
         "selected": seed.selected,
         "dev_scores": seed.dev_scores,
         "seconds": seed.seconds,
+        **asdict(seed.usage),
+        "prompts": {name: [list(turn) for turn in turns] for name, turns in seed.prompts.items()},
         "examples": [asdict(each) for each in seed.examples],
-        "steps": [
-            {
-                "step": each.path,
-                "lm_calls": each.usage.lm_calls,
-                "prompt_tokens": each.usage.prompt_tokens,
-                "completion_tokens": each.usage.completion_tokens,
-                "runs": each.runs,
-                "traces_passed": each.traces_passed,
-                "distinct_outputs": each.distinct_outputs,
-                "train_rows": each.train_rows,
-                "train_steps": each.train_steps,
-                "losses": list(each.losses),
-                "curve": list(each.curve),
-                "truncated": each.truncated,
-                "dropped": each.dropped,
-                "adapter": each.adapter,
-                "chosen": each.chosen,
-                "valid_scores": each.valid_scores,
-                "seconds": each.seconds,
-            }
-            for each in seed.steps
-        ],
+        "steps": [_step(each) for each in seed.steps],
     }
+
+
+def _seed_result(seed: Mapping[str, Any]) -> SeedResult:
+    return SeedResult(
+        seed=seed["seed"],
+        examples=tuple(example_from_json(each) for each in seed["examples"]),
+        usage=_usage(seed),
+        seconds=seed["seconds"],
+        steps=tuple(_step_record(each) for each in seed["steps"]),
+        refused=seed["refused"],
+        selected=seed["selected"],
+        dev_scores=seed["dev_scores"],
+        prompts=prompts_from_json(seed["prompts"]),
+    )
+
+
+def _step(step: StepRecord) -> dict[str, Any]:
+    values = asdict(step)
+    return {
+        "step": values.pop("path"),
+        **values.pop("usage"),
+        **values,
+        "losses": list(step.losses),
+        "curve": list(step.curve),
+    }
+
+
+def _step_record(step: Mapping[str, Any]) -> StepRecord:
+    names = ("lm_calls", "prompt_tokens", "completion_tokens", "step")
+    rest = {name: value for name, value in step.items() if name not in names}
+    return step_from_json({"path": step["step"], "usage": asdict(_usage(step)), **rest})
+
+
+def _usage(data: Mapping[str, Any]) -> Usage:
+    return Usage(data["lm_calls"], data["prompt_tokens"], data["completion_tokens"])
 
 
 def _computed(result: CellResult) -> dict[str, int]:

@@ -1,26 +1,70 @@
-"""The comparison as Markdown, for a pull request."""
+"""The comparison as Markdown: a whole report, and the short one that stands in GitHub's step summary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ..results import CellRecord
-from .cells import in_order
-from .text import UNICODE, lines, table
+from .cells import in_order, scored
+from .factorial import factorials
+from .gains import gains, known
+from .inert import markdown as shown
+from .standing import Standing, standing
+from .summary import gain_sentences
+from .text import Style, cost, legend, remarks, sight, table
+
+WIDE = Style(width=10_000, escape=shown)
+GRAVE = ("worse", "failed", "invalid", "stopped")
 
 
 def markdown(records: Sequence[CellRecord]) -> str:
     """A heading, a table per model, and the notes below it; text of others is shown, never interpreted."""
     records = in_order(records)
-    parts = ["# Better together\n"]
-    for model in sorted({each.model for each in records}):
-        rows = table(_shown(model), [each for each in records if each.model == model], UNICODE, style="github")
-        parts.append("\n".join(rows) + "\n")
-    after_tables = list(lines(records))
-    notes = after_tables[len(after_tables) - after_tables[::-1].index("") :]
-    parts.append("\n".join(f"- {_shown(note)}" for note in notes) + "\n")
+    notes = [*legend(records), *remarks(records), *_won(records), *sight(records), *cost(records)]
+    return "# Better together\n\n" + _tables(records, standing(records)) + "\n" + _list(notes)
+
+
+def step_summary(records: Sequence[CellRecord]) -> str:
+    """The verdict in a line, the tables, and what went wrong; the rest can be unfolded."""
+    records = in_order(records)
+    grave = [each for each in records if each.status in GRAVE]
+    parts = [f"### Better together: {_verdict(records, grave)}\n", _tables(records, standing(records))]
+    if grave:
+        parts.append(_list([f"{each.id} {each.status}: {each.reason or _fell(each)}" for each in grave]))
+    notes = [*legend(records), *remarks(records), *_won(records), *sight(records), *cost(records)]
+    parts.append(
+        f"<details><summary>What the numbers mean, and what they cost</summary>\n\n{_list(notes)}\n</details>\n"
+    )
     return "\n".join(parts)
 
 
-def _shown(text: str) -> str:
-    """Text in which nothing is markup."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{character}" if character in r"\`*_{}[]<>#|~!&" else character for character in flat)
+def _verdict(records: Sequence[CellRecord], grave: Sequence[CellRecord]) -> str:
+    if not grave:
+        gated = sum(each.status in ("passed", "too_small") for each in records)
+        return f"{len(records)} cells, {gated} held their baselines" if gated else f"{len(records)} cells, none gated"
+    counts = {status: sum(each.status == status for each in grave) for status in GRAVE}
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) + f" of {len(records)} cells"
+
+
+def _fell(record: CellRecord) -> str:
+    gate = record.gate
+    if gate is None or gate.difference is None or gate.baseline is None:
+        return ""
+    now = gate.baseline + gate.difference
+    return f"{100 * now:.1f} against {100 * gate.baseline:.1f} % ({100 * gate.difference:+.1f} points)"
+
+
+def _won(records: Sequence[CellRecord]) -> Iterator[str]:
+    results = scored(records)
+    yield from gain_sentences(list(gains(known(results))))
+    yield from (each.sentence() for each in factorials(results))
+
+
+def _tables(records: Sequence[CellRecord], ranked: Standing) -> str:
+    drawn = []
+    for model in sorted({each.model for each in records}):
+        mine = [each for each in records if each.model == model]
+        drawn.append("\n".join(table(model, mine, ranked, WIDE, drawn_as="github")) + "\n")
+    return "\n".join(drawn)
+
+
+def _list(notes: Sequence[str]) -> str:
+    return "".join(f"- {shown(note, 2000)}\n" for note in notes)

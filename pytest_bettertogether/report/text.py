@@ -1,13 +1,23 @@
-"""The comparison on the terminal: one table per model, strategies down, tasks across."""
+"""The comparison on the terminal: a table per model, strategies down, tasks across, and what must be said below it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from statistics import stdev
+from textwrap import wrap
 
 from tabulate import tabulate
 
 from ..results import CellRecord, CellResult
 from .cells import computed, in_order, interval, rank, scored, title
+from .factorial import factorials
+from .gains import gains, known
+from .inert import plain
+from .standing import Standing, standing
+from .summary import NOTE, gain_sentences, gain_table
+
+Paint = Callable[[str, str], str]
+"""(text, what it means) -> text for a terminal with colours. Meanings: best, bad, dim."""
+WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -17,10 +27,12 @@ class Marks:
     arrow: str = "→"
     plus_minus: str = "±"
     best: str = "*"
+    tied: str = "≈"
     failed: str = "✗"
     invalid: str = "!"
     refused: str = "–"
     not_run: str = "·"
+    cut: str = "…"
 
     def fit(self, encoding: str) -> bool:
         """Whether a stream of this encoding can show them."""
@@ -30,80 +42,172 @@ class Marks:
             return False
         return True
 
+    def spell(self, text: str) -> str:
+        """Text of ours in these signs."""
+        for theirs, ours in zip(astuple(UNICODE), astuple(self), strict=True):
+            text = text.replace(theirs, ours)
+        return text
+
 
 UNICODE = Marks()
-ASCII = Marks(arrow="->", plus_minus="+-", failed="x", refused="-", not_run=".")
+ASCII = Marks(arrow="->", plus_minus="+-", tied="~", failed="x", refused="-", not_run=".", cut="...")
 
 
-def lines(records: Sequence[CellRecord], marks: Marks = UNICODE, verbose: bool = False) -> Iterator[str]:
-    """The whole section, line by line: tables, legend, what has no score and why, cost; with `verbose` the seeds."""
-    records = in_order(records)
+def unpainted(text: str, _meaning: str) -> str:
+    """No colour."""
+    return text
+
+
+@dataclass(frozen=True)
+class Style:
+    """How wide, how much and in which signs. `verbosity` as pytest's: -1 for tables alone, 1 for seeds too."""
+
+    marks: Marks = UNICODE
+    width: int = WIDTH
+    verbosity: int = 0
+    paint: Paint = unpainted
+    escape: Callable[[str, int], str] = plain
+    """What makes others' names inert where this is shown."""
+
+
+def lines(records: Sequence[CellRecord], style: Style | None = None) -> Iterator[str]:
+    """The whole section, line by line: tables, legend, what has no score and why, what won by how much, cost."""
+    style, records = style or Style(), in_order(records)
+    ranked = standing(records)
     for model in sorted({each.model for each in records}):
-        yield from table(model, [each for each in records if each.model == model], marks)
+        yield from table(model, [each for each in records if each.model == model], ranked, style)
         yield ""
-    yield from _legend(records, marks)
-    for each in records:
-        result, cell = each.result, f"{each.task}[{each.model}-{each.strategy}]"
-        if each.status in ("invalid", "refused", "stopped"):
-            yield f"{cell} {each.status}: {each.reason}"
-        if result and not result.refused and result.score == 0:
-            yield f"{cell} got nothing right; {_sample(result)}"
-        if verbose and result and not result.refused:
-            yield f"{cell} {_seeds(result)}"
-    yield from _sight(records)
-    yield from _collapsed(records)
-    yield from _cost(records)
+    said = [*remarks(records)] if style.verbosity < 0 else [*legend(records), *remarks(records), *seeds(records, style)]
+    for line in said:
+        yield from _fit(line, style)
+    if style.verbosity < 0:
+        return
+    results = scored(records)
+    summary = [style.marks.spell(line) for line in gain_table(results)]
+    fits = all(len(line) <= style.width for line in summary)
+    if summary and fits:
+        yield ""
+        yield from summary
+    gained = gain_sentences(list(gains(known(results)))) if style.verbosity > 0 or not fits else ()
+    for line in (
+        *([NOTE] if summary else ()),
+        *gained,
+        *(each.sentence() for each in factorials(results)),
+        *sight(records),
+        *cost(records),
+    ):
+        yield from _fit(line, style)
 
 
-def table(model: str, records: Sequence[CellRecord], marks: Marks, style: str = "simple") -> list[str]:
-    """One model's table, in a style of tabulate's."""
-    by_cell = {(each.strategy, each.task): each for each in records}
+def _fit(line: str, style: Style) -> Iterator[str]:
+    text = style.marks.spell(line)
+    if style.marks is not UNICODE:
+        text = text.encode("ascii", "backslashreplace").decode()
+    yield from wrap(text, style.width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def table(
+    model: str, records: Sequence[CellRecord], ranked: Standing, style: Style, drawn_as: str = "simple"
+) -> list[str]:
+    """One model's table, in a style of tabulate's; where it is too wide, its tasks are spread over several."""
     tasks = sorted({each.task for each in records})
-    best = {task: max((r.score for r in scored(records) if r.task == task), default=-1.0) for task in tasks}
+    for columns in range(len(tasks), 0, -1):
+        parts = [tasks[i : i + columns] for i in range(0, len(tasks), columns)]
+        drawn = [_table(model, part, records, ranked, style, drawn_as) for part in parts]
+        if columns == 1 or all(_width(part, records, style) <= style.width for part in parts):
+            break
+    return [line for i, part in enumerate(drawn) for line in (*([""] if i else []), *part)]
+
+
+def _width(tasks: Sequence[str], records: Sequence[CellRecord], style: Style) -> int:
+    plain_style = Style(style.marks)
+    drawn = _table(records[0].model, tasks, records, Standing(frozenset(), frozenset()), plain_style, "simple")
+    return max(map(len, drawn))
+
+
+def _table(
+    model: str,
+    tasks: Sequence[str],
+    records: Sequence[CellRecord],
+    ranked: Standing,
+    style: Style,
+    drawn_as: str,
+) -> list[str]:
+    by_cell = {(each.strategy, each.task): each for each in records}
     rows = [
         [
-            title(strategy).replace("→", marks.arrow),
-            *(_cell(by_cell.get((strategy, task)), best[task], marks) for task in tasks),
+            style.marks.spell(title(strategy)),
+            *(cell(by_cell.get((strategy, task)), ranked, style) for task in tasks),
         ]
         for strategy in sorted({each.strategy for each in records}, key=rank)
     ]
+    heads = [_head(each, style) for each in (model, *tasks)]
     align = ("left", *["right"] * len(tasks))
-    drawn: str = tabulate(rows, [model, *tasks], tablefmt=style, disable_numparse=True, colalign=align)
+    drawn: str = tabulate(rows, heads, tablefmt=drawn_as, disable_numparse=True, colalign=align)
     return drawn.split("\n")
 
 
-def _cell(record: CellRecord | None, best: float, marks: Marks) -> str:
-    result = record.result if record else None
-    if record is None or (result is None and record.status not in ("invalid", "failed")):
-        return f"{marks.not_run}  "
-    sign = {"worse": marks.failed, "failed": marks.failed, "invalid": marks.invalid}.get(record.status, "")
+def _head(text: str, style: Style) -> str:
+    shown = style.marks.spell(style.escape(text, 40))
+    return shown.encode("ascii", "backslashreplace").decode() if style.marks is not UNICODE else shown
+
+
+def cell(record: CellRecord | None, ranked: Standing, style: Style) -> str:
+    """What a table says of a cell: score ± half-width and a mark, or the mark alone."""
+    marks, result = style.marks, record.result if record else None
+    if record is None or (result is None and record.status not in ("invalid", "failed", "stopped", "worse")):
+        return style.paint(marks.not_run, "dim") + "  "
+    sign = {"worse": marks.failed, "failed": marks.failed, "invalid": marks.invalid, "stopped": marks.not_run}.get(
+        record.status, ""
+    )
     if result is None or record.status == "invalid":
-        return f"{sign}  "
+        return style.paint(sign, "bad") + "  "
     if result.refused:
-        return f"{marks.refused}{sign:2} "
+        return f"{marks.refused}{style.paint(sign, 'bad') if sign else ' '}  "
+    # One sign, the gravest first: a page has room for more.
+    mark = marks.best if record.id in ranked.best else marks.tied if record.id in ranked.tied else " "
     low, high = interval(result)
-    sign = sign or (marks.best if result.score == best else "")
-    return f"{100 * result.score:.1f} {marks.plus_minus} {100 * (high - low) / 2:4.1f} {sign:1}"
+    shown = style.paint(sign, "bad") if sign else style.paint(mark, "best") if mark == marks.best else mark
+    return f"{100 * result.score:.1f} {marks.plus_minus} {100 * (high - low) / 2:4.1f} {shown}"
 
 
-def _legend(records: Sequence[CellRecord], marks: Marks) -> Iterator[str]:
+def legend(records: Sequence[CellRecord]) -> Iterator[str]:
+    """What the numbers and signs mean."""
     results = scored(records)
     if not results:
         return
     examples = sorted({result.n for result in results})
     seeds = sorted({len(result.seeds) for result in results})
     yield (
-        f"score in %, mean of {_several(seeds, 'seed')}, {marks.plus_minus} half the 95 % interval "
+        f"in %: mean of {_several(seeds, 'seed')} ± half its 95 % interval, "
         f"over {_span(examples)} examples{' and the seeds' if seeds[-1] > 1 else ''}"
     )
     yield (
-        f"{marks.best} best of its column   {marks.failed} worse or failed   {marks.invalid} invalid   "
-        f"{marks.refused} refused   {marks.not_run} not run"
+        "* best of its column   ≈ not significantly below it (p > 0.05)   ✗ worse than its baseline, or failed   "
+        "! invalid   – refused   · not run"
     )
 
 
+def remarks(records: Sequence[CellRecord]) -> Iterator[str]:
+    """Why cells have no score, and what looks wrong about those that have one."""
+    for each in records:
+        result = each.result
+        if each.status in ("invalid", "refused", "stopped") or (each.status == "skipped" and each.reason):
+            yield f"{plain(each.id)} {each.status}: {plain(each.reason)}"
+        if result and not result.refused and result.score == 0:
+            yield f"{plain(each.id)} got nothing right; {_sample(result)}"
+    yield from _collapsed(records)
+
+
+def seeds(records: Sequence[CellRecord], style: Style) -> Iterator[str]:
+    """A line on the seeds of each cell, where the user wants to know more."""
+    for each in records if style.verbosity > 0 else ():
+        if each.result and not each.result.refused:
+            yield f"{plain(each.id)} {_seeds(each.result)}"
+
+
 def _seeds(result: CellResult) -> str:
-    """One line on a cell's seeds: what the table's mean hides."""
+    """What the table's mean hides."""
     scores = [100 * seed.score for seed in result.seeds]
     spread = f", standard deviation {stdev(scores):.1f}" if len(scores) > 1 else ""
     listed = ", ".join(f"seed {seed.seed}: {score:.1f}" for seed, score in zip(result.seeds, scores, strict=True))
@@ -111,12 +215,12 @@ def _seeds(result: CellResult) -> str:
     return f"{listed}{spread}, {unparsable} unparsable"
 
 
-def _sight(records: Sequence[CellRecord]) -> Iterator[str]:
+def sight(records: Sequence[CellRecord]) -> Iterator[str]:
     """What the gates of this run were able to see, and which were too small to tell."""
     gates = [(each, each.gate) for each in records if each.gate and each.gate.p_value is not None]
     if gates:
         seen = ", ".join(
-            f"{each.task}[{each.model}-{each.strategy}] "
+            f"{plain(each.id)} "
             + ("none" if gate.detectable is None else f"{100 * gate.detectable:.0f} points")
             + " (too small to tell)" * (each.status == "too_small")
             for each, gate in gates
@@ -134,31 +238,33 @@ def _collapsed(records: Sequence[CellRecord]) -> Iterator[str]:
     for (task, model), paths in found.items():
         if paths:
             yield (
-                f"warning: {task} on {model}: all traces that {', '.join(sorted(paths, key=rank))} trained on had one "
-                "output, and such training makes a model say only that: raise bootstrap.temperature or lora.attempts"
+                f"warning: {plain(task)} on {model}: all traces that {', '.join(sorted(paths, key=rank))} trained on "
+                "had one output, and such training makes a model say only that: raise bootstrap.temperature or "
+                "lora.attempts"
             )
 
 
 def _sample(result: CellResult) -> str:
     """What the program said on the first test example, so that one sees why."""
     example = result.seeds[0].examples[0]
-    spoken = ", ".join(f"{name}: {text[:60]!r}" for name, text in example.said.items())
-    return f"on example {example.id!r} it said {spoken or 'nothing'}"
+    spoken = ", ".join(f"{plain(name)}: {text[:60]!r}" for name, text in example.said.items())
+    return f"on example {plain(example.id)!r} it said {spoken or 'nothing'}"
 
 
-def _cost(records: Sequence[CellRecord]) -> Iterator[str]:
+def cost(records: Sequence[CellRecord]) -> Iterator[str]:
     """What the cells cost when they were computed, each shared step once, and what this run paid of it."""
     spent, steps = computed([each.result for each in records if each.result])
     counts = {kind: sum(step.path.endswith(kind) for step in steps) for kind in "pw"}
     paid = sum(each.paid.usage.lm_calls for each in records)
+    tokens = sum(each.paid.usage.prompt_tokens + each.paid.usage.completion_tokens for each in records)
+    took = sum(each.paid.seconds for each in records)
+    speed = f"; {tokens / took:,.0f} tokens/s over all" if paid and took > 1 else ""
     yield (
         f"{_several([counts['p']], 'prompt step')}, {_several([counts['w']], 'weight step')}, "
         f"{_several([sum(step.train_steps for step in steps)], 'training step')}"
     )
-    yield (
-        f"{spent.lm_calls:,} LM calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out; "
-        f"made now: {paid:,} calls"
-    )
+    yield f"{spent.lm_calls:,} LM calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out"
+    yield f"replayed: {max(0, spent.lm_calls - paid):,} calls{speed}; made now: {paid:,} calls"
 
 
 def _several(counts: Sequence[int], noun: str) -> str:
