@@ -47,13 +47,26 @@ class ExampleScore:
 
 
 @dataclass(frozen=True)
+class DecidedEarly:
+    """A candidate of a search that could not win any more, so that it has no score.
+
+    It reached `points` on `scored` examples of V (the harder ones: their mean says nothing of V) and could have
+    scored `at_most` on all of V, within 0...1.
+    """
+
+    scored: int
+    points: float
+    at_most: float
+
+
+@dataclass(frozen=True)
 class StepRecord:
     """What one optimisation step did. `path` ends with the step itself: `pw` is the w after a p.
 
-    For p, `valid_scores` are the candidates' scores on V by candidate name; for w, `losses`
-    are the mean training loss of each epoch, `curve` that of equal stretches of the optimiser's
-    steps (one each, or a hundred), and `truncated` and `dropped` count the rows that were cut to
-    the maximal length, or had no completion left within it. `traces_passed` counts passing program runs,
+    For p, `valid_scores` are the scores on V, by name, of the candidates that were scored to the end, and
+    `decided_early` tells of the others; for w, `losses` are the mean training loss of each epoch, `curve` that of
+    equal stretches of the optimiser's steps (one each, or a hundred), and `truncated` and `dropped` count the rows that
+    were cut to the maximal length, or had no completion left within it. `traces_passed` counts passing program runs,
     `distinct_outputs` the different final predictions among them.
     """
 
@@ -69,6 +82,7 @@ class StepRecord:
     adapter: str = ""
     chosen: str = ""
     valid_scores: dict[str, float] = field(default_factory=dict)
+    decided_early: dict[str, DecidedEarly] = field(default_factory=dict)
     curve: tuple[float, ...] = ()
     truncated: int = 0
     dropped: int = 0
@@ -281,16 +295,12 @@ def _seed(data: dict[str, Any]) -> SeedResult:
             **data,
             "examples": tuple(ExampleScore(**each) for each in data["examples"]),
             "usage": Usage(**data["usage"]),
-            "steps": tuple(
-                StepRecord(
-                    **{
-                        **each,
-                        "usage": Usage(**each["usage"]),
-                        "losses": tuple(each["losses"]),
-                        "curve": tuple(each["curve"]),
-                    }
-                )
-                for each in data["steps"]
-            ),
+            "steps": tuple(map(_step, data["steps"])),
         }
     )
+
+
+def _step(data: dict[str, Any]) -> StepRecord:
+    early = {name: DecidedEarly(**each) for name, each in data["decided_early"].items()}
+    series = {name: tuple(data[name]) for name in ("losses", "curve")}
+    return StepRecord(**{**data, **series, "usage": Usage(**data["usage"]), "decided_early": early})

@@ -74,6 +74,7 @@ def _seed(seed: SeedResult) -> dict[str, Any]:
                 "adapter": each.adapter,
                 "chosen": each.chosen,
                 "valid_scores": each.valid_scores,
+                "decided_early": {name: asdict(early) for name, early in each.decided_early.items()},
                 "seconds": each.seconds,
             }
             for each in seed.steps
