@@ -35,7 +35,7 @@ TINY = Model(
     str(WEIGHTS),
     abilities=frozenset(),
     recipe=Recipe(
-        search=PromptSearch(max_bootstrapped=4, max_labelled=8, attempts=3),
+        search=PromptSearch(max_bootstrapped=4, max_labelled=8, attempts=3, block=4),
         lora=LoraTuning(rank=16, alpha=32, targets="all-linear", epochs=10, learning_rate=2e-3, clip=1.0, attempts=3),
         bootstrap=Sampling(temperature=1.0, top_p=1.0, max_tokens=48),
         evaluate=Sampling(temperature=0.0, max_tokens=48),

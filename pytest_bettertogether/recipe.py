@@ -39,9 +39,12 @@ class PromptSearch:
     """Size of V, the part that scores candidates. A smaller train is divided 3 : 7."""
     attempts: int = 1
     """Program runs per example of T."""
+    block: int = 64
+    """Examples of V that a candidate is scored on before it is asked whether it can still win; 0: all at once, for
+    engines on which one large batch is cheaper. The winner and its score are the same."""
 
     def __post_init__(self) -> None:
-        counts = ("candidates", "max_bootstrapped", "max_labelled")
+        counts = ("candidates", "max_bootstrapped", "max_labelled", "block")
         _check(self, **{name: getattr(self, name) >= 0 for name in counts})
         _check(self, **{name: getattr(self, name) >= 1 for name in ("traces", "valid", "attempts")})
         _check(self, candidates=self.candidates > 0 or self.fixed_arms)

@@ -51,12 +51,26 @@ class ExampleScore:
 
 
 @dataclass(frozen=True)
+class DecidedEarly:
+    """A candidate of a search that could not win any more, so that it has no score.
+
+    It reached `points` on `scored` examples of V (the harder ones: their mean says nothing of V) and could have
+    scored `at_most` on all of V, within 0...1.
+    """
+
+    scored: int
+    points: float
+    at_most: float
+
+
+@dataclass(frozen=True)
 class StepRecord:
     """What one optimisation step did. `path` ends with the step itself: `pw` is the w after a p.
 
-    For p, `valid_scores` are the candidates' scores on V (`valid_n` examples) by candidate name, and `demos`
-    those it chose, by predictor; for w, `losses` are the mean training loss of each epoch, `curve` that of equal
-    stretches of the optimiser's steps (one each, or a hundred), and `truncated` and `dropped` count the rows that
+    For p, `valid_scores` are the scores on V (`valid_n` examples), by name, of the candidates that were scored to
+    the end, `decided_early` tells of the others, and `demos` are those it chose, by predictor; for w, `losses` are
+    the mean training loss of each epoch, `curve` that of equal stretches of the optimiser's steps (one each, or a
+    hundred), and `truncated` and `dropped` count the rows that
     were cut to the maximal length, or had no completion left within it. `traces_passed` counts passing program runs,
     `distinct_outputs` the different final predictions among them.
     `train_score` is the metric's mean over the runs that made the traces: of the program *before* the step,
@@ -75,6 +89,7 @@ class StepRecord:
     adapter: str = ""
     chosen: str = ""
     valid_scores: dict[str, float] = field(default_factory=dict)
+    decided_early: dict[str, DecidedEarly] = field(default_factory=dict)
     curve: tuple[float, ...] = ()
     truncated: int = 0
     dropped: int = 0
@@ -339,8 +354,10 @@ def _seed(data: dict[str, Any]) -> SeedResult:
 def step_from_json(data: dict[str, Any]) -> StepRecord:
     """Read what `asdict` made of a StepRecord."""
     demos = {predictor: tuple(DemoRecord(**each) for each in some) for predictor, some in data["demos"].items()}
+    early = {name: DecidedEarly(**each) for name, each in data["decided_early"].items()}
     lines = {name: tuple(data[name]) for name in ("losses", "curve")}
-    return StepRecord(**{**data, "usage": Usage(**data["usage"]), **lines, "demos": demos})
+    usage = Usage(**data["usage"])
+    return StepRecord(**{**data, **lines, "usage": usage, "demos": demos, "decided_early": early})
 
 
 def prompts_from_json(data: dict[str, Any]) -> dict[str, tuple[tuple[str, str], ...]]:

@@ -103,8 +103,8 @@ def test_log_likelihoods_are_those_of_a_forward_pass(engine, adapter):
         together = engine.loglikelihood(items, used)
         for item, found in zip(items, together, strict=True):
             context = engine.tokenizer.encode(item.context.rstrip()) or [engine.ends[0]]
-            ids = engine.tokenizer.encode(item.context + item.text)
-            ids = ids if item.context else [*context, *ids]
+            whole = engine.tokenizer.encode(item.context + item.text)
+            ids = [*context, *(whole[len(context) :] if item.context else whole)]
             with torch.inference_mode(), engine.adapters.active(used) as model:
                 logprobs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
             wanted = range(len(context), len(ids))

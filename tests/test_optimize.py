@@ -12,6 +12,7 @@ from pytest_bettertogether.optimize.bettertogether import better_together, run_s
 from pytest_bettertogether.optimize.prompts import divide
 from pytest_bettertogether.program import ProgramState
 from pytest_bettertogether.recipe import PromptSearch, Recipe
+from pytest_bettertogether.results import DecidedEarly
 from pytest_bettertogether.strategy import PAPER, Strategy
 
 COLOURS = ["red", "green", "blue"]
@@ -93,19 +94,52 @@ def test_p_finds_demos_and_keeps_the_weights():
     assert found.state.adapter is None
     assert 1 <= len(demos) <= 3
     assert record.chosen == "labelled"  # the first of several perfect candidates
-    assert record.valid_scores["zero"] < record.valid_scores["labelled"] == 1.0
-    assert list(record.valid_scores) == ["zero", "labelled", "unshuffled", *(f"sampled-{i}" for i in range(6))]
+    assert record.valid_scores == {"zero": pytest.approx(1 / 3, abs=0.2), "labelled": 1.0}
+    # As nobody can beat 100 %, those behind it are asked nothing.
+    assert record.decided_early == {
+        name: DecidedEarly(0, 0.0, 1.0) for name in ("unshuffled", *(f"sampled-{i}" for i in range(6)))
+    }
+    everything = Recipe().override({"search.block": 0})
+    assert optimized("p", recipe=everything)[1].state == found.state
 
 
 @pytest.mark.parametrize("path", ["p", "wp"])
 def test_p_never_shows_a_candidate_the_rows_it_is_scored_on(path):
-    mine, _ = optimized(path)
+    mine, _ = optimized(path, recipe=Recipe().override({"search.fixed_arms": False}))
     scoring = [messages for messages, _, _ in mine.backend.calls if shows_demos(messages)]
     shown = {message.content for messages in scoring for message in messages[1:-1] if message.role == "user"}
     asked = {messages[-1].content for messages in scoring}
     assert 3 <= len(shown) <= 9
     assert len(asked) == 21
     assert not shown & asked
+
+
+@pytest.mark.parametrize("block", [1, 5, 0])
+def test_a_candidate_that_cannot_win_is_asked_no_more_and_has_no_score(block):
+    def by_demos(messages, adapter):
+        """Right on a share of the numbers that depends on which demos it sees."""
+        n, shown = number_asked(messages), sum(map(len, (message.content for message in messages[1:-1])))
+        return f"colour: {COLOURS[n % 3] if (n * 7 + shown) % 10 < shown % 8 + 2 else 'none'}"
+
+    def searched(block):
+        mine, found = optimized("p", answer=by_demos, recipe=Recipe().override({"search.block": block}))
+        return mine, found.steps[0], found.state
+
+    mine, record, state = searched(block)
+    plain, full, its_state = searched(21)
+    assert (record.chosen, state) == (full.chosen, its_state)
+    assert record.valid_scores[record.chosen] == full.valid_scores[record.chosen]
+    assert record.usage.lm_calls == record.runs == len(mine.backend.calls) <= len(plain.backend.calls)
+    assert not record.valid_scores.keys() & record.decided_early.keys()
+    assert len(record.valid_scores) + len(record.decided_early) == 9
+    for name, early in record.decided_early.items():
+        assert early.scored < 21
+        assert early.points <= early.scored
+        assert early.at_most <= record.valid_scores[record.chosen]
+        assert name not in full.valid_scores or full.valid_scores[name] <= early.at_most
+    if block == 1:
+        assert record.runs < full.runs
+        assert any(early.scored for early in record.decided_early.values())
 
 
 def test_p_takes_t_and_v_from_all_over_a_sorted_train():
@@ -286,7 +320,8 @@ def test_programs_of_several_predictors_train_one_adapter_on_all_calls():
     best, _ = found.steps
     assert best.chosen == "zero"
     labelled = optimized("p", answer=answer, program=TwoHops(), recipe=Recipe().override({"search.candidates": 0}))
-    assert labelled[1].steps[0].valid_scores.keys() == {"zero", "labelled", "unshuffled"}
+    record = labelled[1].steps[0]
+    assert {*record.valid_scores, *record.decided_early} == {"zero", "labelled", "unshuffled"}
 
 
 @pytest.mark.parametrize("value", [float("nan"), 3.7, -0.1])

@@ -116,7 +116,8 @@ def test_a_training_that_does_not_fit_goes_on_in_smaller_pieces(engines, monkeyp
     monkeypatch.setattr(lora, "_loss", starved)
     before = engine.halved
     assert near(tensors(engine.finetune(rows(), recipe, seed=1)), tensors(whole), 1e-4)
-    assert sizes == [8, 4, 2, 2, 2, 2, 2]
+    assert [n for n in sizes if n > 2] == [8, 4]
+    assert sum(n for n in sizes if n <= 2) == len(rows())
     assert engine.halved - before == 2
     monkeypatch.setattr(lora, "_loss", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("out")))
     with pytest.raises(

@@ -29,6 +29,7 @@ def test_values_are_overridden_by_path():
         ({"evaluate.max_tokens": 0}, "max_tokens=0 is out of range"),
         ({"bootstrap.top_p": 0.0}, "top_p=0.0 is out of range"),
         ({"search.candidates": 0, "search.fixed_arms": False}, "candidates=0 is out of range"),
+        ({"search.block": -1}, "block=-1 is out of range"),
         ({"rank": 8}, "lora.rank"),
         ({"lora": 8}, "no value 'lora'"),
         ({"lora.rank": "8"}, "expected int"),

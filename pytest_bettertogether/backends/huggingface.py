@@ -5,41 +5,44 @@ sampling, adapter and thread count give the same bits on a CPU.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Read when torch is loaded: threads that spin while they wait for each other cost 3 to 8 times on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# isort: split
 import torch
 import transformers
-from transformers import DynamicCache
 
 from ..errors import BackendError
 from ..program import Adapter
 from ..prompt import Message
 from ..recipe import LoraTuning, Sampling
-from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, loading, noise
+from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, loading
 from .adapters import Adapters
+from .decoding import Counts, Row, States, complete, likelihoods
 from .memory import Room, first_line, out_of_memory
+from .prefixes import KEPT_BYTES, LEAST, Prefixes, common, cut_texts
+from .stops import Stops
 
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
 
-LOOPS = 4
-"""Revision of how prompts are encoded, of the decode loop below and of the training loop in lora.py. Raise it with any
+LOOPS = 5
+"""Revision of how prompts are encoded, of how they are cut (prefixes.py), of the loops in decoding.py and
+lora.py. Raise it with any
 change that could alter a token or a weight: it is part of what the engine says of itself, so that the journal replays
 nothing from before."""
 
-
-@dataclass(frozen=True)
-class _Row:
-    ids: list[int]
-    noise: int
-    stop: tuple[str, ...]
+OPENINGS = 256
+"""Beginnings of chats whose tokens are remembered."""
 
 
 class HuggingFace:
@@ -59,6 +62,11 @@ class HuggingFace:
         added = [token for token in self.tokenizer.added_tokens_decoder.values() if token.special or _marks(str(token))]
         special = sorted({*self.tokenizer.all_special_tokens, *map(str, added), *loading.markers(self.tokenizer)})
         self.special = re.compile("|".join(map(re.escape, special))) if special else None
+        self.stops = Stops(self.tokenizer)
+        self.counts = Counts()
+        self.openings: dict[tuple[tuple[Message, ...], str], list[int]] = {}
+        gpu = self.device.type == "cuda"
+        self.prefixes = Prefixes(torch.cuda.get_device_properties(0).total_memory // 16 if gpu else KEPT_BYTES)
 
     @property
     def halved(self) -> int:
@@ -95,14 +103,26 @@ class HuggingFace:
                 f"{self.context} tokens by {longest + sampling.max_tokens - self.context}: "
                 "use fewer demos, a smaller max_tokens or a model with a longer context"
             )
+        rows = [
+            Row(tuple(ids), cuts, prompt.noise, prompt.stop)
+            for prompt, ids, cuts in zip(prompts, encoded, self._cuts(prompts, encoded), strict=True)
+        ]
         completions: dict[int, Completion] = {}
         with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
-            for batch in _batches(encoded, sampling.max_tokens, self.rows, self.room):
-                rows = [_Row(encoded[i], prompts[i].noise, prompts[i].stop) for i in batch]
-                width, what = len(rows[0].ids), f"a prompt of {len(rows[0].ids)} tokens"
-                complete = partial(self._complete, model, sampling=sampling)
-                news = self.room.in_halves(rows, complete, width + sampling.max_tokens, what)
-                for i, row, new in zip(batch, rows, news, strict=True):
+            work = partial(
+                complete,
+                model,
+                states=self._states(model, adapter),
+                sampling=sampling,
+                ends=self.ends,
+                stopped=self.stops.hit,
+                counts=self.counts,
+            )
+            for batch in _batches(rows, [1] * len(rows), sampling.max_tokens, self.rows, self.room):
+                part = [rows[i] for i in batch]
+                width = max(len(row.ids) for row in part)
+                news = self.room.in_halves(part, work, width + sampling.max_tokens, f"a prompt of {width} tokens")
+                for i, row, new in zip(batch, part, news, strict=True):
                     completions[i] = self._completion(row, new, sampling)
         return [completions[i] for i in range(len(prompts))]
 
@@ -118,13 +138,26 @@ class HuggingFace:
                 f"a text of {longest} tokens exceeds the context of {self.context} tokens by "
                 f"{longest - 1 - self.context}: use fewer examples or a model with a longer context"
             )
+        after: dict[tuple[int, ...], list[int]] = {}
+        for i, (ids, count) in enumerate(pairs):
+            after.setdefault(tuple(ids[: len(ids) - count]), []).append(i)
+        rows = [Row(ids, cuts) for ids, cuts in zip(after, cut_texts(list(after)), strict=True)]
+        asked = list(after.values())
+        most = max((count for _, count in pairs), default=0)
         found: dict[int, Likelihood] = {}
         with _threads(self.threads), self.adapters.active(adapter) as model, torch.inference_mode():
-            for batch in _batches([ids for ids, _ in pairs], 0, self.rows, self.room):
-                width = len(pairs[batch[0]][0])
-                likelihoods = partial(self._likelihoods, model)
-                said = self.room.in_halves([pairs[i] for i in batch], likelihoods, width, f"a text of {width} tokens")
-                found.update(zip(batch, said, strict=True))
+            states = self._states(model, adapter)
+
+            def work(numbers: Sequence[int]) -> list[list[Likelihood]]:
+                texts = [(at, tuple(pairs[i][0][len(rows[n].ids) :])) for at, n in enumerate(numbers) for i in asked[n]]
+                told = iter(likelihoods(model, [rows[n] for n in numbers], texts, states, self.rows))
+                return [[next(told) for _ in asked[n]] for n in numbers]
+
+            for batch in _batches(rows, [len(each) for each in asked], most, self.rows, self.room):
+                width = max(len(rows[n].ids) for n in batch) + most
+                said = self.room.in_halves(batch, work, width, f"a text of {width} tokens")
+                for n, told in zip(batch, said, strict=True):
+                    found.update(zip(asked[n], told, strict=True))
         return [found[i] for i in range(len(items))]
 
     def finetune(
@@ -139,6 +172,7 @@ class HuggingFace:
         from .checkpoint import Checkpoint
         from .lora import fit_rows, train  # peft takes seconds to import: only programs that reach a weight step pay
 
+        self.prefixes.clear()  # their memory is needed
         encoded = [self.encode_row(row) for row in rows]
         fitting = fit_rows(encoded, min(recipe.max_length or self.context, self.context))
         longest = max(len(ids) for ids, _ in fitting.rows)
@@ -162,15 +196,17 @@ class HuggingFace:
         """Token ids of a context with its continuation, and how many of them are the continuation's.
 
         As in lm-eval (lm_eval/api/model.py, TemplateLM): white space at the context's end counts as the
-        continuation's; an empty context is the token that begins a text.
+        continuation's; an empty context is the token that begins a text; where the two grow together in a token,
+        the context's own tokens go in, and then what both written together have beyond as many.
         """
         context = item.context.rstrip()
         if not context:
             start = self.tokenizer.bos_token_id
             text: list[int] = self.tokenizer.encode(item.context + item.text, add_special_tokens=False)
             return [self.ends[0] if start is None else start, *text], len(text)
-        whole = self.encode_text(item.context + item.text)
-        return whole, len(whole) - len(self.encode_text(context))
+        before = self.encode_text(context)
+        after = self.encode_text(item.context + item.text)[len(before) :]
+        return before + after, len(after)
 
     def encode_row(self, row: TrainingRow) -> tuple[list[int], int]:
         """Token ids of a training row, and how many of them are prompt; the rest carry the loss.
@@ -227,94 +263,61 @@ class HuggingFace:
             for message in messages
         ]
 
-    def _completion(self, row: "_Row", new: list[int], sampling: Sampling) -> Completion:
+    def _cuts(self, prompts: Sequence[Prompt], encoded: Sequence[list[int]]) -> list[tuple[int, ...]]:
+        """Where the prefixes of prompts end: in a chat by its turns, in a text by what it shares with the others.
+
+        A chat is cut where its second message begins, which is after the instruction, and where its last one does:
+        that depends on nothing but itself, so a wave of one call finds what earlier waves have left.
+        """
+        texts = [i for i, prompt in enumerate(prompts) if prompt.text]
+        cuts = dict(zip(texts, cut_texts([encoded[i] for i in texts]), strict=True))
+        for i, prompt in enumerate(prompts):
+            if i not in cuts:
+                ends: list[int] = []
+                for turn in sorted({1, len(prompt.messages) - 1} & set(range(1, len(prompt.messages)))):
+                    opening = self._opening(prompt.messages[:turn], prompt.messages[turn])
+                    end = min(common(opening, encoded[i]), len(encoded[i]) - 1)
+                    if end - (ends[-1] if ends else 0) >= LEAST:
+                        ends.append(end)
+                cuts[i] = tuple(ends)
+        return [cuts[i] for i in range(len(prompts))]
+
+    def _opening(self, before: tuple[Message, ...], last: Message) -> list[int]:
+        """The tokens that a chat begins with, whatever `last` says."""
+        key = (before, last.role)
+        if key not in self.openings:
+            if len(self.openings) >= OPENINGS:
+                self.openings.clear()
+            one, other = (self.encode((*before, replace(last, content=text))) for text in ("0", "Z"))
+            self.openings[key] = one[: common(one, other)]
+        return self.openings[key]
+
+    def _states(self, model: Any, adapter: Adapter | None) -> States:
+        owner = adapter.digest if adapter else ""
+        return lambda row: self.prefixes.states(model, owner, row.ids, row.cuts)
+
+    def _completion(self, row: Row, new: list[int], sampling: Sampling) -> Completion:
         ended = bool(new) and new[-1] in self.ends
         text: str = self.tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=True)
         places = [place for place in map(text.find, row.stop) if place >= 0]
         cut = not ended and not places and len(new) == sampling.max_tokens
         return Completion(text[: min(places)] if places else text, len(row.ids), len(new), truncated=cut)
 
-    def _stopped(self, row: "_Row", new: list[int]) -> bool:
-        """Whether one of the row's stop texts has just appeared; a token may hold as little as one byte of it."""
-        if not row.stop:
-            return False
-        tail = new[-max(len(stop.encode()) for stop in row.stop) - 1 :]
-        text = self.tokenizer.decode(tail, skip_special_tokens=True)
-        return any(stop in text for stop in row.stop)
 
-    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids [row, position], padded on the left, and 1 where they are real."""
-        width = max(map(len, rows))
-        tokens = torch.tensor([[0] * (width - len(ids)) + [*ids] for ids in rows], device=self.device)
-        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in rows], device=self.device)
-        return tokens, mask
+def _batches(rows: Sequence[Row], lines: Sequence[int], more: int, most: int, room: Room) -> Iterator[list[int]]:
+    """Row numbers in batches of similar length, longest first, so that the largest batch fails first if any does.
 
-    def _likelihoods(self, model: Any, pairs: Sequence[tuple[list[int], int]]) -> list[Likelihood]:
-        """One batch: padded on the left, so that all continuations end where the kept logits do."""
-        tokens, mask = self._padded([ids[:-1] for ids, _ in pairs])
-        logits = model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(dim=-1) - 1).clamp(min=0),
-            use_cache=False,
-            logits_to_keep=max(1, *(count for _, count in pairs)),
-        ).logits
-        found = []
-        for line, (ids, count) in zip(logits, pairs, strict=True):
-            if not count:
-                found.append(Likelihood(0.0, True, 0))
-                continue
-            wanted = torch.tensor(ids[-count:], device=self.device)
-            logprobs = line[-count:].float().log_softmax(dim=-1)
-            said = logprobs.gather(-1, wanted[:, None]).sum()
-            found.append(Likelihood(float(said), bool((logprobs.argmax(dim=-1) == wanted).all()), count))
-        return found
-
-    def _complete(self, model: Any, rows: Sequence["_Row"], sampling: Sampling) -> list[list[int]]:
-        """New tokens of each row, its end token included: one left-padded batch, rows leaving as they finish."""
-        device = self.device
-        tokens, mask = self._padded([row.ids for row in rows])
-        keys = torch.tensor([row.noise for row in rows], device=device)
-        ends = torch.tensor(self.ends, device=device)
-        cache = DynamicCache()
-        new: list[list[int]] = [[] for _ in rows]
-        alive = list(range(len(rows)))  # which row each line of the batch belongs to
-        done = torch.zeros(len(rows), dtype=torch.bool, device=device)
-        for position in range(sampling.max_tokens):
-            logits = model(
-                input_ids=tokens,
-                attention_mask=mask,
-                position_ids=(mask.cumsum(dim=-1) - 1).clamp(min=0)[:, -tokens.shape[1] :],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            chosen = noise.choose(logits, keys, torch.full_like(keys, position), sampling.temperature, sampling.top_p)
-            for line, token in enumerate(chosen.tolist()):
-                if not done[line]:
-                    new[alive[line]].append(token)
-            stopped = [self._stopped(rows[i], new[i]) for i in alive]
-            done = done | torch.isin(chosen, ends) | torch.tensor(stopped, device=device)
-            if done.all():
-                break
-            if 4 * int(done.sum()) >= len(alive):  # copying the cache pays off once a quarter of it is dead weight
-                keep = (~done).nonzero()[:, 0]
-                cache.batch_select_indices(keep)
-                chosen, mask, keys, done = chosen[keep], mask[keep], keys[keep], done[keep]
-                alive = [alive[i] for i in keep.tolist()]
-            tokens = chosen[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=-1)
-        return new
-
-
-def _batches(encoded: Sequence[Sequence[int]], max_tokens: int, rows: int, room: Room) -> Iterator[list[int]]:
-    """Row numbers in batches of similar length, longest first, so that the largest batch fails first if any does."""
+    What counts is the part that is not shared. A row becomes so many `lines`, at most `most` to a batch (unless it
+    is one row's), and grows by `more` tokens.
+    """
     batch: list[int] = []
-    for i in sorted(range(len(encoded)), key=lambda i: (-len(encoded[i]), i)):
-        width = len(encoded[batch[0]]) if batch else len(encoded[i])
-        if batch and (len(batch) == rows or (len(batch) + 1) * (width + max_tokens) > room.tokens):
+    used = shared = rest = 0
+    for i in sorted(range(len(rows)), key=lambda i: (rows[i].shared - len(rows[i].ids), -rows[i].shared, i)):
+        used, shared = used + lines[i], max(shared, rows[i].shared)
+        rest = max(rest, len(rows[i].ids) - rows[i].shared)
+        if batch and (used > most or used * (shared + rest + more) > room.tokens):
             yield batch
-            batch = []
+            batch, used, shared, rest = [], lines[i], rows[i].shared, len(rows[i].ids) - rows[i].shared
         batch.append(i)
     if batch:
         yield batch

@@ -30,6 +30,8 @@ Row = tuple[list[int], int]
 
 WEIGHTS, CONFIG = ADAPTER_FILES
 
+WINDOW = 8
+"""Batches whose rows are sorted by length together: little is padded, and every batch stays a random draw."""
 CURVE = 100
 """Points of the loss curve that is kept, at most."""
 
@@ -232,20 +234,29 @@ def _resume(parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer
 
 
 def _shuffled_batches(rows: Sequence[Row], size: int, random: Random) -> list[list[Row]]:
+    """Batches in random order, of rows that are near in length among WINDOW batches' worth drawn at random."""
     order = list(range(len(rows)))
     random.shuffle(order)
-    return [[rows[i] for i in order[begin : begin + size]] for begin in range(0, len(order), size)]
+    near = [
+        i
+        for begin in range(0, len(order), size * WINDOW)
+        for i in sorted(order[begin : begin + size * WINDOW], key=lambda i: len(rows[i][0]))
+    ]
+    batches = [[rows[i] for i in near[begin : begin + size]] for begin in range(0, len(near), size)]
+    random.shuffle(batches)
+    return batches
 
 
 def _loss(model: Any, batch: Sequence[Row]) -> torch.Tensor:
     """Summed cross-entropy over the completion tokens of a right-padded batch."""
-    width = max(len(ids) for ids, _ in batch)
+    width, first = max(len(ids) for ids, _ in batch), min(prompt for _, prompt in batch)
     device = model.device
     tokens = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in batch], device=device)
     mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in batch], device=device)
-    wanted = torch.tensor([labels(row, width) for row in batch], device=device)
-    logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
-    return cross_entropy(logits[:, :-1].flatten(0, 1).float(), wanted[:, 1:].flatten(), reduction="sum")
+    wanted = torch.tensor([labels(row, width)[first:] for row in batch], device=device)
+    # Logits of the prompts alone would be computed for nothing.
+    logits = model(input_ids=tokens, attention_mask=mask, use_cache=False, logits_to_keep=width - first + 1).logits
+    return cross_entropy(logits[:, :-1].flatten(0, 1).float(), wanted.flatten(), reduction="sum")
 
 
 def labels(row: Row, width: int) -> list[int]:

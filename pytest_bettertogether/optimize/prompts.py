@@ -10,10 +10,11 @@ from ..evaluate import Experiment, evaluate
 from ..lockstep import Run
 from ..program import Demo, Predict, ProgramState
 from ..recipe import PromptSearch
-from ..results import StepRecord
+from ..results import DecidedEarly, StepRecord, Usage
 from ..traces import DemoRecord, as_text
 from .bootstrap import bootstrap
 from .outcome import Outcome
+from .race import Race
 
 Demos = Mapping[str, tuple[Demo, ...]]
 
@@ -22,7 +23,8 @@ def optimize_prompts(experiment: Experiment, state: ProgramState, path: tuple[st
     """Find demos for the program's predictors; weights stay as they are in `state`.
 
     The program in `state` (its demos included) makes the traces; the candidates start
-    from the original prompts and run on the same weights. The first best candidate wins.
+    from the original prompts and run on the same weights. The first best candidate wins; those that
+    cannot win any more are not scored to the end.
     """
     began = time.perf_counter()
     recipe = experiment.recipe.search
@@ -31,38 +33,42 @@ def optimize_prompts(experiment: Experiment, state: ProgramState, path: tuple[st
     experiment.progress.begin("".join(path), len(for_traces) * recipe.attempts + len(for_scores) * arms)
     experiment.progress.detail("traces")
     traces = bootstrap(experiment, state, for_traces, recipe.attempts, path)
-    spent = traces.usage
     found = candidates(experiment, traces.passing, for_traces, path)
-    scores: dict[str, float] = {}
-    best = ""
-    best_demos: Demos = {}
-    for number, (name, demos) in enumerate(found.items(), 1):
-        experiment.progress.detail(f"candidate {number} of {len(found)}")
-        evaluation = evaluate(
-            experiment, ProgramState(demos, state.adapter), for_scores, experiment.derive(*path, "valid")
-        )
-        scores[name] = evaluation.mean
-        spent += evaluation.usage
-        if not best or scores[name] > scores[best]:
-            best, best_demos = name, demos
+    names, spent = list(found), [traces.usage]
+    race = Race(len(names), len(for_scores))
+
+    def ask(number: int, numbers: Sequence[int]) -> list[float]:
+        experiment.progress.detail(f"candidate {number + 1} of {len(names)}")
+        on = ProgramState(found[names[number]], state.adapter)
+        evaluation = evaluate(experiment, on, [for_scores[i] for i in numbers], experiment.derive(*path, "valid"))
+        spent.append(evaluation.usage)
+        return [each.score for each in evaluation.examples]
+
+    best = names[race.run(ask, recipe.block or len(for_scores))]
+    asked = dict(zip(names, race.scores, strict=True))
     record = StepRecord(
         path="".join(path),
-        usage=spent,
-        runs=traces.runs + len(scores) * len(for_scores),
+        usage=sum(spent, Usage()),
+        runs=traces.runs + sum(map(len, race.scores)),
         traces_passed=len(traces.passing),
         distinct_outputs=traces.distinct_outputs,
         seconds=time.perf_counter() - began,
         chosen=best,
-        valid_scores=scores,
+        valid_scores={name: race.bound(i) for i, name in enumerate(names) if len(asked[name]) == len(for_scores)},
         valid_n=len(for_scores),
+        decided_early={
+            name: DecidedEarly(len(asked[name]), sum(asked[name].values()), race.bound(i))
+            for i, name in enumerate(names)
+            if len(asked[name]) < len(for_scores)
+        },
         demos={
             predictor: tuple(DemoRecord(as_text(d.inputs), as_text(d.outputs), d.bootstrapped) for d in demos)
-            for predictor, demos in best_demos.items()
+            for predictor, demos in found[best].items()
         },
         train_score=traces.score,
         train_n=len(for_traces),
     )
-    return Outcome(ProgramState(best_demos, state.adapter), record)
+    return Outcome(ProgramState(found[best], state.adapter), record)
 
 
 def divide(

@@ -208,8 +208,12 @@ def _steps(result: CellResult) -> Iterator[dict[str, Any]]:
             if step.chosen:
                 facts += f", chose {step.chosen} ({_percent(step.valid_scores.get(step.chosen))} on V)"
             demos = [(name, [_demo(each) for each in some]) for name, some in step.demos.items()]
-            scores_on_v = list(step.valid_scores.items())
-            yield {"seed": seed.seed, "path": title(step.path), "facts": facts, "demos": demos, "valid": scores_on_v}
+            scored = [f"{name} {_percent(score)}" for name, score in step.valid_scores.items()]
+            scored += [
+                f"{name} at most {_percent(early.at_most)} (decided after {early.scored} of {step.valid_n})"
+                for name, early in step.decided_early.items()
+            ]
+            yield {"seed": seed.seed, "path": title(step.path), "facts": facts, "demos": demos, "valid": scored}
 
 
 def _demo(demo: DemoRecord) -> dict[str, Any]:
