@@ -14,17 +14,17 @@ from typing import Any
 
 from tabulate import tabulate
 
-from .backends import Completion, Prompt, Training, TrainingRow
+from .backends import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
 from .data import digest
 from .evaluate import Experiment, evaluate
 from .journal import Journal
 from .journaled import Journaled
 from .models import Model
-from .optimize.bettertogether import OPTIMIZERS, Select, StepPath, run_seed
+from .optimize.bettertogether import Select, StepPath, run_seed, step
 from .optimize.outcome import Outcome
 from .optimize.prompts import divide
 from .program import Adapter, ProgramState
-from .prompt import render, render_inputs, render_outputs
+from .prompt import Message, render, render_inputs, render_outputs
 from .recipe import Sampling
 from .strategy import Strategy
 from .suite import Suite
@@ -61,6 +61,14 @@ class _Absent:
         key = digest([texts, noise, asdict(sampling), adapter.digest if adapter else ""])
         raise _Missing(key, len(prompts), sum(map(len, map("".join, texts))) // CHARACTERS)
 
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        texts = [[item.context, item.text] for item in items]
+        key = digest(["likelihood", texts, adapter.digest if adapter else ""])
+        raise _Missing(key, len(items), sum(map(len, map("".join, texts))) // CHARACTERS)
+
+    def chat_text(self, messages: Sequence[Message], _answer: bool = True) -> str:
+        return "".join(each.content for each in messages)  # only the model knows its template: held is then unknown
+
     def finetune(self, rows: Sequence[TrainingRow], *_args: Any, **_kwargs: Any) -> Training:
         raise _Missing("", rows=len(rows))
 
@@ -82,6 +90,12 @@ class Ahead(Journaled):
         completions = super().generate(prompts, sampling, adapter)
         self.held += len(completions)
         return completions
+
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        """As `generate`."""
+        found = super().loglikelihood(items, adapter)
+        self.held += len(found)
+        return found
 
     def compute(self, _key: str, rows: Sequence[TrainingRow], *args: Any) -> Training:
         """Raise _Missing; wait for nobody and touch nothing."""
@@ -173,6 +187,8 @@ class Plan:
 
     def _step(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> tuple[Outcome | None, Cost]:
         """What comes out of a step, if that is known, and what the step costs."""
+        if experiment.unfit and state is not None:
+            return step(experiment, state, path), Cost()
         bound = _bound(experiment, path)
         if state is None:
             return None, bound
@@ -180,7 +196,7 @@ class Plan:
         assert isinstance(ahead, Ahead)
         before = ahead.held
         try:
-            outcome = OPTIMIZERS[path[-1]](experiment, state, path)
+            outcome = step(experiment, state, path)
         except _Missing as missing:
             held = ahead.held - before
             if missing.rows:
@@ -217,6 +233,8 @@ class Plan:
         try:
             evaluate(experiment, state, experiment.splits.test, experiment.test_seed(path))
         except _Missing as missing:
+            if not experiment.program.predictors():
+                return Cost(ahead.held - before, missing.calls, missing.tokens, exact=False)
             one = len(experiment.program.predictors()) == 1
             if one and missing.key in self._batches:  # another seed's, and greedy
                 return Cost()
@@ -265,6 +283,8 @@ def _characters(experiment: Experiment) -> tuple[int, int]:
             fields = {name: example[name] for name in example if _fits(example[name])}
             prompts.append(sum(len(each.content) for each in render(signature, (), fields)))
             demos.append(len(render_inputs(signature, fields)) + len(render_outputs(signature, fields)))
+    if not prompts:  # a benchmark asks in its own form, and may have no train
+        return 0, 0
     return ceil(sum(prompts) / len(prompts)), ceil(sum(demos) / len(demos))
 
 

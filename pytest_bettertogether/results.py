@@ -3,8 +3,10 @@
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from .abilities import Ability
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,19 @@ class CellResult:
     provenance: dict[str, Any]
     clusters: tuple[str, ...] = ()
     """What each test example belongs to, where the task says so: examples of one cluster count as one draw."""
+    measure: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
+    """Puts lm-eval tasks to the engine that made this, while that is loaded."""
+
+    def harness(self, tasks: Any, **form: Any) -> Any:
+        """Measure lm-eval tasks (a list of names, YAML files, dicts or `harness_task`s) on base and tuned weights.
+
+        What comes back compares with `base_model(within=1)`, and with `bt_baseline`, by the gate's test. `form`:
+        num_fewshot, chat, multiturn, metric and filter, as for `harness_task`, for all of them.
+        """
+        __tracebackhide__ = True
+        if self.measure is None:
+            raise RuntimeError("this result was read from a file: harness() needs the engine, in the test that made it")
+        return self.measure(tasks, **form)
 
     @property
     def id(self) -> str:
@@ -179,7 +194,9 @@ class CellResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads them back."""
-        return asdict(self)
+        data = asdict(replace(self, measure=None))
+        del data["measure"]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "CellResult":
@@ -251,10 +268,12 @@ class CellRecord:
     paid: Paid = field(default_factory=Paid)
     baselines: str = ""
     """The file that holds its task's baselines."""
+    abilities: tuple[Ability, ...] = ()
+    """What else changed: lm-eval tasks that its test has measured."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for the way from an xdist worker; `from_json` reads them back."""
-        return asdict(self)
+        return {**asdict(replace(self, result=None)), "result": self.result and self.result.to_json()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "CellRecord":
@@ -266,6 +285,7 @@ class CellRecord:
                 "result": result and CellResult.from_json(result),
                 "gate": gate and _gate(gate),
                 "paid": Paid(**{**paid, "usage": Usage(**paid["usage"])}),
+                "abilities": tuple(Ability.from_json(each) for each in data["abilities"]),
             }
         )
 

@@ -17,6 +17,7 @@ LAYERS = [
     ["report"],
     ["gate"],
     ["optimize"],
+    ["harness"],
     ["evaluate"],
     ["lockstep"],
     ["models", "suite", "freezing"],
@@ -26,7 +27,7 @@ LAYERS = [
     ["recipe", "prompt", "raw"],
     ["data"],
     ["budget"],
-    ["program", "metrics", "results", "strategy", "seeds", "atomic", "errors", "progress", "where"],
+    ["program", "metrics", "abilities", "results", "strategy", "seeds", "atomic", "errors", "progress", "where"],
 ]
 """From the top down."""
 
@@ -45,6 +46,7 @@ NOUNS = {
     "progress",
     "where",
     "raw",
+    "abilities",
 }
 ENGINES = {"torch", "transformers", "peft", "datasets", "vllm", "safetensors", "tokenizers", "accelerate"}
 SEARCH = {"datasets", "bm25s", "Stemmer", "pyarrow", "huggingface_hub"}
@@ -95,7 +97,7 @@ def test_only_engines_know_torch_and_its_friends(path):
 
 
 def test_loading_the_plugin_brings_in_nothing_heavy():
-    heavy = sorted(ENGINES | {"numpy", "scipy", "greenlet", "tabulate", "sklearn"} | SEARCH)
+    heavy = sorted(ENGINES | {"numpy", "scipy", "greenlet", "tabulate", "sklearn", "lm_eval", "yaml"} | SEARCH)
     ours = "pytest_bettertogether.plugin, pytest_bettertogether.plugin.fixtures"
     code = f"import sys, {ours}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -28,7 +28,8 @@ class Scope:
         """All cells that share the session's error budget, as (baseline file, cell).
 
         Besides the gated cells of collected suites, those which the baseline files beside them
-        know to be gated: so a cell's share, and its verdict, is the same when its file alone is run.
+        know to be gated: so a cell's share, and its verdict, is the same when its file alone is run. A cell whose
+        baseline has lm-eval tasks too counts twice.
         """
         mine = {
             (suite.baselines, f"{model}-{strategy.id}")
@@ -38,11 +39,18 @@ class Scope:
             for strategy in suite.gate
         }
         others = {path for file in self.baselines for path in file.parent.glob("*.json")} - set(self.baselines)
-        return frozenset(mine) | {
+        theirs = {
             (path, name)
             for path in others
             for name, recorded in read(path).items()
             if recorded.gated and _of(name, self.models)
+        }
+        both = frozenset(mine | theirs)
+        return both | {
+            (path, f"{name} harness")
+            for path in {path for path, _ in both}
+            for name, recorded in read(path).items()
+            if (path, name) in both and recorded.abilities
         }
 
     def obsolete(self, read: Callable[[Path], Mapping[str, Recorded]]) -> dict[Path, tuple[str, ...]]:

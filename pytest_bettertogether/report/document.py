@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..results import CellRecord, CellResult, SeedResult
+from .abilities import ability_entries
 from .cells import computed, in_order, interval
 
 SCHEMA = 1
@@ -44,6 +45,7 @@ def _cell(record: CellRecord) -> dict[str, Any]:
             },
         },
         "provenance": dict(result.provenance) if result else {},
+        **({"abilities": ability_entries(record)} if record.abilities else {}),
     }
 
 

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 
 from ..results import CellRecord
+from .abilities import ability_table
 from .cells import in_order
 from .text import UNICODE, lines, table
 
 
 def markdown(records: Sequence[CellRecord]) -> str:
     """A heading, a table per model, and the notes below it; text of others is shown, never interpreted."""
-    records = in_order(records)
+    others, records = ability_table(records, "github", _shown), in_order(records)
     parts = ["# Better together\n"]
     for model in sorted({each.model for each in records}):
         rows = table(_shown(model), [each for each in records if each.model == model], UNICODE, style="github")
         parts.append("\n".join(rows) + "\n")
+    if others:
+        parts.append("\n".join(others) + "\n")
     after_tables = list(lines(records))
     notes = after_tables[len(after_tables) - after_tables[::-1].index("") :]
     parts.append("\n".join(f"- {_shown(note)}" for note in notes) + "\n")
