@@ -27,7 +27,12 @@ def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, on
         task = next(iter(mine.values())).task
         before = read(path, task)
         fresh = [each for name, each in mine.items() if not (only_new and name in before)]
-        results = [(each.result, bool(each.gate and each.gate.gated)) for each in fresh if each.result is not None]
+        gated = {
+            each.result.id
+            for each in kept
+            if Path(each.baselines) == path and each.result is not None and each.gate and each.gate.gated
+        }
+        results = [(each.result, each.result.id in gated) for each in fresh if each.result is not None]
         abilities: dict[str, dict[str, Ability]] = {}
         for each in kept:
             if each.result is not None and Path(each.baselines) == path:  # of a cell, each test may measure others

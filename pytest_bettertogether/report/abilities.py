@@ -1,6 +1,6 @@
 """What else changed: lm-eval tasks on the base model and with what a cell has learnt, as its own table."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +9,7 @@ from tabulate import tabulate
 from ..abilities import Ability
 from ..gate.statistics import compare
 from ..results import CellRecord
-from .cells import title
+from .cells import in_order, title
 
 TITLE = "what else changed"
 VERDICTS = {"worse": "worse", "too small": "too small to tell", "holds": "holds"}
@@ -20,7 +20,7 @@ def ability_table(records: Iterable[CellRecord], style: str = "simple", shown: C
 
     `shown` takes away from a text what the style would interpret.
     """
-    rows = [[shown(text) for text in _row(record, each)] for record, each in _measured(records)]
+    rows = [[shown(text) for text in _row(record, each)] for record in in_order(records) for each in record.abilities]
     if not rows:
         return []
     heads = [TITLE, "lm-eval task", "n", "base", "now", "difference", "gate"]
@@ -44,15 +44,6 @@ def ability_entries(record: CellRecord) -> list[dict[str, Any]]:
         scores = {"n": each.n, "base": each.base, "score": each.score}
         entries.append({**facts, **scores, "difference": difference, "interval": list(interval), "gates": gates})
     return entries
-
-
-def _measured(records: Iterable[CellRecord]) -> Iterator[tuple[CellRecord, Ability]]:
-    """By task, model and strategy; a cell that several tests have measured shows each lm-eval task once."""
-    found: dict[tuple[str, str, str, str], tuple[CellRecord, Ability]] = {}
-    for record in records:
-        for each in record.abilities:
-            found[record.task, record.model, record.strategy, each.task] = record, each
-    yield from (found[key] for key in sorted(found))
 
 
 def _row(record: CellRecord, ability: Ability) -> Sequence[str]:

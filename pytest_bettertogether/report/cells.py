@@ -1,7 +1,9 @@
 """What every report needs of the records: their order, intervals and costs."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from ..abilities import Ability
 from ..gate.statistics import mean_interval
 from ..results import CellRecord, CellResult, StepRecord, Usage
 from ..strategy import PAPER, Strategy
@@ -11,12 +13,18 @@ _GRAVITY = ("invalid", "worse", "failed", "stopped", "refused", "too_small", "pa
 
 
 def in_order(records: Iterable[CellRecord]) -> list[CellRecord]:
-    """One record per cell: by model, task, and strategy in the paper's order; never by arrival."""
+    """One record per cell, with what all its tests measured besides: by model, task, and strategy in the paper's order.
+
+    Never by arrival.
+    """
     cells: dict[tuple[str, str, str], CellRecord] = {}
+    abilities: dict[tuple[str, str, str], dict[str, Ability]] = {}
     for each in records:
         key = (each.model, each.task, each.strategy)
+        abilities.setdefault(key, {}).update((one.task, one) for one in each.abilities)
         if key not in cells or _GRAVITY.index(each.status) < _GRAVITY.index(cells[key].status):
             cells[key] = each
+    cells = {key: replace(each, abilities=tuple(abilities[key].values())) for key, each in cells.items()}
     return [cells[key] for key in sorted(cells, key=lambda key: (*key[:2], rank(key[2])))]
 
 

@@ -10,12 +10,12 @@ from .text import UNICODE, lines, table
 
 def markdown(records: Sequence[CellRecord]) -> str:
     """A heading, a table per model, and the notes below it; text of others is shown, never interpreted."""
-    others, records = ability_table(records, "github", _shown), in_order(records)
+    records = in_order(records)
     parts = ["# Better together\n"]
     for model in sorted({each.model for each in records}):
         rows = table(_shown(model), [each for each in records if each.model == model], UNICODE, style="github")
         parts.append("\n".join(rows) + "\n")
-    if others:
+    if others := ability_table(records, "github", _shown):
         parts.append("\n".join(others) + "\n")
     after_tables = list(lines(records))
     notes = after_tables[len(after_tables) - after_tables[::-1].index("") :]

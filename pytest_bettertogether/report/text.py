@@ -38,11 +38,11 @@ ASCII = Marks(arrow="->", plus_minus="+-", failed="x", refused="-", not_run=".")
 
 def lines(records: Sequence[CellRecord], marks: Marks = UNICODE, verbose: bool = False) -> Iterator[str]:
     """The whole section, line by line: tables, legend, what has no score and why, cost; with `verbose` the seeds."""
-    everything, records = records, in_order(records)
+    records = in_order(records)
     for model in sorted({each.model for each in records}):
         yield from table(model, [each for each in records if each.model == model], marks)
         yield ""
-    if others := ability_table(everything):
+    if others := ability_table(records):
         yield from (line.replace("→", marks.arrow) for line in others)
         yield ""
     yield from _legend(records, marks)
