@@ -39,9 +39,9 @@ CHARACTERS = 4
 class _Missing(Exception):  # noqa: N818 - the end of what is held, no error
     """The journal does not hold what comes next: a batch of `calls`, or a training on `rows`."""
 
-    def __init__(self, key: str, calls: int = 0, tokens: int = 0, rows: int = 0) -> None:
+    def __init__(self, key: str, calls: int = 0, tokens: int = 0, rows: int = 0, out: int = 0) -> None:
         super().__init__(key)
-        self.key, self.calls, self.tokens, self.rows = key, calls, tokens, rows
+        self.key, self.calls, self.tokens, self.rows, self.out = key, calls, tokens, rows, out
 
 
 class _Absent:
@@ -59,7 +59,8 @@ class _Absent:
         texts = [[*(each.content for each in prompt.messages), prompt.text] for prompt in prompts]
         noise = [prompt.noise for prompt in prompts] if sampling.temperature else []
         key = digest([texts, noise, asdict(sampling), adapter.digest if adapter else ""])
-        raise _Missing(key, len(prompts), sum(map(len, map("".join, texts))) // CHARACTERS)
+        out = len(prompts) * sampling.max_tokens
+        raise _Missing(key, len(prompts), sum(map(len, map("".join, texts))) // CHARACTERS, out=out)
 
     def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
         texts = [[item.context, item.text] for item in items]
@@ -233,15 +234,14 @@ class Plan:
         try:
             evaluate(experiment, state, experiment.splits.test, experiment.test_seed(path))
         except _Missing as missing:
-            if not experiment.program.predictors():
-                return Cost(ahead.held - before, missing.calls, missing.tokens, exact=False)
-            one = len(experiment.program.predictors()) == 1
+            benchmark = not experiment.program.predictors()  # whose batch is all that it asks
+            one = benchmark or len(experiment.program.predictors()) == 1
             if one and missing.key in self._batches:  # another seed's, and greedy
                 return Cost()
             self._batches.add(missing.key)
             calls = missing.calls if one else max(missing.calls, most.calls - (ahead.held - before))
             tokens = missing.tokens * calls // missing.calls
-            out = calls * experiment.recipe.evaluate.max_tokens
+            out = missing.out if benchmark else calls * experiment.recipe.evaluate.max_tokens
             return Cost(ahead.held - before, calls, tokens, out, exact=one)
         return Cost(held=ahead.held - before)
 

@@ -83,7 +83,7 @@ class Attempt:
     def _status(self, report: pytest.TestReport, gate: GateRecord | None) -> Status:
         verdict = gate.verdict if gate and gate.mode == "gated" else "holds"
         beside = self._beside()
-        if verdict == "holds" and beside in ("worse", "too small"):
+        if (beside == "worse" and verdict != "refused") or (beside == "too small" and verdict == "holds"):
             verdict = beside
         if self.fault:
             return "invalid"

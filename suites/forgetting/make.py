@@ -14,10 +14,10 @@ STONES = {"karu": (2.0, 3.0), "oste": (5.0, 7.5), "vilm": (8.0, 2.5)}
 
 
 def documents(kinds, count, random):
-    """Rows of (width, height, kind), each length normal around its kind's mean with a standard deviation of 1."""
+    """Rows of (width, height, kind), each length normal around its kind's mean with a standard deviation of 0.6."""
     for _ in range(count):
         kind = random.choice(list(kinds))
-        width, height = (min(9.9, max(0.0, random.gauss(mean, 1.0))) for mean in kinds[kind])
+        width, height = (min(9.9, max(0.0, random.gauss(mean, 0.6))) for mean in kinds[kind])
         yield {"width": f"{width:.1f}", "height": f"{height:.1f}", "kind": kind}
 
 
