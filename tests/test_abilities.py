@@ -206,6 +206,21 @@ def test_it(better_together, bt_baseline):
     assert len(cell(guarded)["abilities"]) == 2
 
 
+def test_a_suite_that_shares_the_cells_of_another_makes_none_of_them_obsolete(guarded):
+    guarded.makepyfile(test_parity=SUITE.replace("TASK = Task(", 'TASK = Task(name="parity", '))
+    ran(guarded, "--bt-update-baselines", "--bt-strategy=w", "--bt-strategy=zero").assert_outcomes(passed=2)
+    shared = GUARDED[GUARDED.index("@pytest.mark") :]
+    guarded.makepyfile(
+        test_beside=f"import pytest\nfrom test_parity import TASK\n"
+        f"from pytest_bettertogether import base_model, harness_task\n\n\n{shared}"
+    )
+    alone = ran(guarded, "test_beside.py")
+    alone.assert_outcomes(passed=1)
+    alone.stdout.no_fnmatch_line("*(obsolete, *")
+    ran(guarded, "--bt-strategy=w").assert_outcomes(passed=2)
+    assert len(cell(guarded)["abilities"]) == 2
+
+
 def test_an_lm_eval_task_is_a_task_of_ours_with_plan_baseline_and_refusals(guarded):
     guarded.makepyfile(
         test_say="""
@@ -234,25 +249,29 @@ def test_an_lm_eval_task_is_a_task_of_ours_with_plan_baseline_and_refusals(guard
     run(guarded, "test_say.py").stdout.fnmatch_lines(["*stale, since it was recorded these changed: the metric*"])
 
 
-@pytest.mark.parametrize(
-    ("asked", "words"),
-    [
-        ('harness("choose.yaml")', "*takes a list of lm-eval tasks, as in harness([[]'choose.yaml'[]])*"),
-        ("harness([])", "*takes different lm-eval tasks, at least one: got none*"),
-        ('harness(["say.yaml", "say.yaml"])', "*takes different lm-eval tasks*"),
-        ("harness([TASK])", "*lm-eval tasks in their own form, not the task*"),
-        ('harness(["absent.yaml"])', "*absent.yaml: cannot be read*"),
-        ('harness(["say.yaml"], shots=3)', "*harness() takes num_fewshot, chat, multiturn, metric, filter, got*"),
-        ('harness(["say.yaml"], metric="f1")', "*'say' has no metric 'f1': it has exact_match*"),
-        ('harness(["say.yaml"], chat=True)', "*engine does not show its chat template*"),
-    ],
-)
-def test_what_cannot_be_measured_is_one_sentence(guarded, asked, words):
-    text = GUARDED.replace('harness(["choose.yaml", harness_task("say.yaml")])', asked)
-    guarded.makepyfile(test_parity=text)
+WRONG = {
+    'harness("choose.yaml")': "*takes a list of lm-eval tasks, as in harness([[]'choose.yaml'[]])*",
+    "harness([])": "*takes different lm-eval tasks, at least one: got none*",
+    'harness(["say.yaml", "say.yaml"])': "*takes different lm-eval tasks*: got say, say*",
+    "harness([TASK])": "*lm-eval tasks in their own form, not the task*",
+    'harness(["absent.yaml"])': "*absent.yaml: cannot be read*",
+    'harness(["say.yaml"], shots=3)': "*harness() takes num_fewshot, chat, multiturn, metric, filter, got*",
+    'harness(["say.yaml"], metric="f1")': "*'say' has no metric 'f1': it has exact_match*",
+    'harness(["say.yaml"], chat=True)': "*engine does not show its chat template*",
+}
+
+
+def test_what_cannot_be_measured_is_one_sentence(guarded):
+    tests = [
+        f'@pytest.mark.bettertogether(TASK, strategies=["w"])\n'
+        f"def test_{i}(better_together):\n    better_together().{asked}\n"
+        for i, asked in enumerate(WRONG)
+    ]
+    guarded.makepyfile(test_parity="\n\n".join([GUARDED, *tests]))
     done = ran(guarded)
-    done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines([words])
+    done.assert_outcomes(passed=1, failed=len(WRONG))
+    for words in WRONG.values():
+        done.stdout.fnmatch_lines([words])
 
 
 def test_an_engine_that_breaks_and_a_budget_that_ends_are_no_scores(guarded):

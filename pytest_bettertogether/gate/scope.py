@@ -56,10 +56,14 @@ class Scope:
     def obsolete(self, read: Callable[[Path], Mapping[str, Recorded]]) -> dict[Path, tuple[str, ...]]:
         """Recorded cells that no suite has, by file; what was not collected is never among them.
 
-        A file without a suite counts only where every test file beside its folder was collected.
+        A file without a suite counts only where every test file beside its folder was collected, and one that another
+        suite shares (test_forgetting.py the cells of test_iris.py) only where the suite that it is named after was.
         """
         found: dict[Path, tuple[str, ...]] = {}
         for file in self.baselines:
+            home = file.parent.parent / f"test_{file.stem}.py"
+            if home.exists() and home not in self.files:
+                continue
             known = {
                 f"{model}-{strategy.id}"
                 for suite in self.suites
