@@ -7,8 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time each name is looked up at its first use: every pytest run loads this package
+    from .abilities import base_model
     from .data import Example, Splits, Task
     from .freezing import frozen
+    from .harness.models import harness_lm
+    from .harness.task import harness_task
     from .metrics import exact_match, f1, integer_match, number_match
     from .program import ChainOfThought, Field, Predict, Prediction, Program, Retrieve, Signature
     from .prompt import Unparsable
@@ -33,10 +36,13 @@ __all__ = [
     "Task",
     "Unparsable",
     "Where",
+    "base_model",
     "exact_match",
     "f1",
     "files",
     "frozen",
+    "harness_lm",
+    "harness_task",
     "hub_dataset",
     "integer_match",
     "number_match",
@@ -52,6 +58,9 @@ _HOMES = {
     "frozen": "freezing",
     **dict.fromkeys(("BM25", "ColBERT", "Part", "PassageFile", "Pool", "files", "hub_dataset"), "sources"),
     "Where": "where",
+    "base_model": "abilities",
+    "harness_lm": "harness.models",
+    "harness_task": "harness.task",
 }
 
 

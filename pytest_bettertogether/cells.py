@@ -7,11 +7,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .abilities import Ability
 from .backends import Backend
 from .budget import Budget
 from .data import Splits, clusters, digest, fingerprint
+from .errors import DataError
 from .evaluate import Experiment
 from .freezing import Frozen, freeze
+from .harness.abilities import Wanted, abilities
+from .harness.measuring import Form
+from .harness.offline import offline_mode
 from .journal import Journal
 from .journaled import Journaled
 from .metrics import metric_name
@@ -24,7 +29,7 @@ from .progress import Progress
 from .prompt import PROMPT_FORMAT, render
 from .recipe import Recipe
 from .report.card import card
-from .results import CellResult, Paid
+from .results import CellResult, Paid, SeedResult
 from .searching import Searches
 from .strategy import Strategy
 from .suite import Suite
@@ -59,7 +64,8 @@ class Cells:
     def splits(self, suite: Suite) -> Splits:
         """The task's data, read at the first call."""
         if suite.baselines not in self._splits:
-            splits = suite.task.splits(self.where)
+            with offline_mode(self.offline):
+                splits = suite.task.splits(self.where)
             self._splits[suite.baselines] = splits.first(self.limit) if self.limit else splits
         return self._splits[suite.baselines]
 
@@ -83,7 +89,8 @@ class Cells:
         key = (suite.baselines, model.name, strategy.id)
         if key not in self._results:
             self.budget.begin()
-            self._results[key] = self._run(suite, model, strategy, seeds)
+            with offline_mode(self.offline):
+                self._results[key] = self._run(suite, model, strategy, seeds)
         return self._results[key]
 
     def _run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
@@ -133,8 +140,7 @@ class Cells:
         """
         folders = []
         for seed in result.seeds:
-            path = Strategy.parse(seed.selected).steps
-            state = self._steps[suite.baselines, result.model, seed.seed, path].state if path else self._start(suite)
+            state = self._state(suite, result, seed)
             home = folder / result.task / result.id / f"seed{seed.seed}"
             engine = result.provenance["engine"]
             kept = {
@@ -150,6 +156,32 @@ class Cells:
             freeze(home, suite.task.program(), state, kept, card(result, seed, about))
             folders.append(home)
         return folders
+
+    def abilities(
+        self, suite: Suite, model: Model, result: CellResult, wanted: Wanted, form: Form
+    ) -> tuple[Ability, ...]:
+        """lm-eval tasks on the base model and on the weights that a cell of this session ended with."""
+        self.budget.begin()
+        backend, folder = self._backend(model), suite.baselines.parent.parent
+        adapters = {
+            seed.seed: self._state(suite, result, seed, backend.describe()).adapter
+            for seed in result.seeds
+            if not seed.refused
+        }
+        if len(adapters) < len(result.seeds):
+            raise DataError(f"harness(): {result!r}: there are no weights to measure")
+        self.progress.cell = f"{suite.name}[{result.id}]"
+        with offline_mode(self.offline):
+            return abilities(wanted, form, folder, backend, adapters, self.limit, self.progress)
+
+    def _state(
+        self, suite: Suite, result: CellResult, seed: SeedResult, engine: Mapping[str, str] = MappingProxyType({})
+    ) -> ProgramState:
+        """The program that a seed of a cell of this session was tested with."""
+        path = Strategy.parse(seed.selected).steps
+        if not path:
+            return self._start(suite, engine)
+        return self._steps[suite.baselines, result.model, seed.seed, path].state
 
     def _start(self, suite: Suite, engine: Mapping[str, str] = MappingProxyType({})) -> ProgramState:
         program = suite.task.program

@@ -52,11 +52,13 @@ class Splits:
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
+    missing: str = ""
+    """Why there is no train and no dev: optimisation steps are then refused, with this reason."""
 
     def __post_init__(self) -> None:
         home: dict[str, str] = {}
         for name, split in self:
-            if not split:
+            if not split and not (self.missing and name != "test"):
                 raise DataError(f"the {name} split is empty")
             for example in split:
                 if example.id in home:
@@ -71,14 +73,15 @@ class Splits:
         cls, train: Iterable[Mapping[str, Any]], dev: Iterable[Mapping[str, Any]], test: Iterable[Mapping[str, Any]]
     ) -> "Splits":
         """Make splits of plain dicts, one per row."""
-        return cls(*(tuple(Example.of(row) for row in rows) for rows in (train, dev, test)))
+        made = [tuple(Example.of(row) for row in rows) for rows in (train, dev, test)]
+        return cls(made[0], made[1], made[2])
 
     def __iter__(self) -> Iterator[tuple[str, tuple[Example, ...]]]:
         yield from (("train", self.train), ("dev", self.dev), ("test", self.test))
 
     def first(self, limit: int) -> "Splits":
         """The first `limit` examples of each split."""
-        return Splits(self.train[:limit], self.dev[:limit], self.test[:limit])
+        return Splits(self.train[:limit], self.dev[:limit], self.test[:limit], self.missing)
 
 
 def fingerprint(split: Iterable[Example]) -> str:

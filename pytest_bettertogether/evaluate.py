@@ -1,6 +1,7 @@
 """A program on a split, judged by a metric: scores with per-example records."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,13 +11,37 @@ from .errors import MetricError
 from .forms import FORMS, Form
 from .lockstep import Run, run_program
 from .metrics import Metric
-from .program import Program, ProgramState, Signature
+from .program import Adapter, Program, ProgramState, Signature
 from .progress import Progress
 from .recipe import Recipe, Sampling
 from .results import ExampleScore, Usage
 from .searching import Searches
 from .seeds import derive
 from .traces import SAID, CallRecord, as_text, cut
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per-example scores of one program on one split, and what they cost."""
+
+    examples: tuple[ExampleScore, ...]
+    usage: Usage
+
+    @property
+    def mean(self) -> float:
+        """The score: the metric's mean over the split, within 0...1."""
+        return math.fsum(each.score for each in self.examples) / len(self.examples)
+
+
+class Benchmark(Program):
+    """A program that asks the engine, and marks the answers, in a way of its own: nothing in it can be optimised."""
+
+    unfit: str
+    """Why no step can be done on it."""
+
+    @abstractmethod
+    def measure(self, engine: Backend, adapter: Adapter | None, examples: Sequence[Example], seed: int) -> Evaluation:
+        """Each example's score, on these weights."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,11 @@ class Experiment:
     def derive(self, *parts: str | int) -> int:
         """A seed for one purpose inside this experiment, say ("p", "w", "search")."""
         return derive(self.seed, self.task, self.model, *parts)
+
+    @property
+    def unfit(self) -> str:
+        """Why no optimisation step can be done here, or the empty string."""
+        return self.program.unfit if isinstance(self.program, Benchmark) else self.splits.missing
 
     def test_seed(self, path: Sequence[str]) -> int:
         """The seed of the final evaluation after these steps: a frozen program is sampled as its cell was."""
@@ -86,19 +116,6 @@ class Experiment:
         return value
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Per-example scores of one program on one split, and what they cost."""
-
-    examples: tuple[ExampleScore, ...]
-    usage: Usage
-
-    @property
-    def mean(self) -> float:
-        """The score: the metric's mean over the split, within 0...1."""
-        return math.fsum(each.score for each in self.examples) / len(self.examples)
-
-
 def evaluate(
     experiment: Experiment, state: ProgramState, examples: Sequence[Example], seed: int, traces: int = 0
 ) -> Evaluation:
@@ -106,6 +123,10 @@ def evaluate(
 
     With `traces`, so many characters of traces are kept: the examples with the lowest scores first.
     """
+    if isinstance(experiment.program, Benchmark):
+        measured = experiment.program.measure(experiment.backend, state.adapter, examples, seed)
+        experiment.progress.advance(len(examples))
+        return measured
     runs = experiment.run(state, examples, experiment.recipe.evaluate, seed)
     scores = [
         ExampleScore(run.example.id, experiment.score(run), run.unparsable, said(run), experiment.besides(run))

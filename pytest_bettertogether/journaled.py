@@ -15,6 +15,7 @@ from typing import Any
 
 from .backends import (
     Backend,
+    Chatting,
     Completion,
     Continuation,
     Likelihood,
@@ -116,6 +117,15 @@ class Journaled:
         self._spend(Usage(len(found), sum(each.tokens for each in found), 0))
         self.journal.put(key, [[each.logprob, each.greedy, each.tokens] for each in found])
         return found
+
+    def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:
+        """The engine's. Raises BackendError where it has no chat template to show."""
+        if not isinstance(self.engine, Chatting):
+            raise BackendError(
+                f"the {self.identity.get('backend', 'engine')} engine does not show its chat template: "
+                "use --bt-backend=hf, or leave out chat=True"
+            )
+        return self.engine.chat_text(messages, answer)
 
     def finetune(
         self,

@@ -124,6 +124,8 @@ def metric_name(metric: Metric) -> str:
     """
     if isinstance(metric, exact_match | f1 | integer_match | number_match):
         return repr(metric)
+    if isinstance(identity := getattr(metric, "identity", None), str):  # one that knows better what it depends on
+        return identity
     name = getattr(metric, "__qualname__", type(metric).__qualname__)
     try:
         source = inspect.getsource(metric)

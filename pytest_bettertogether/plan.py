@@ -14,17 +14,17 @@ from typing import Any
 
 from tabulate import tabulate
 
-from .backends import Completion, Prompt, Training, TrainingRow
+from .backends import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
 from .data import digest
 from .evaluate import Experiment, evaluate
 from .journal import Journal
 from .journaled import Journaled
 from .models import Model
-from .optimize.bettertogether import OPTIMIZERS, Select, StepPath, run_seed
+from .optimize.bettertogether import Select, StepPath, run_seed, step
 from .optimize.outcome import Outcome
 from .optimize.prompts import divide
 from .program import Adapter, ProgramState
-from .prompt import render, render_inputs, render_outputs
+from .prompt import Message, render, render_inputs, render_outputs
 from .recipe import Sampling
 from .strategy import Strategy
 from .suite import Suite
@@ -39,9 +39,9 @@ CHARACTERS = 4
 class _Missing(Exception):  # noqa: N818 - the end of what is held, no error
     """The journal does not hold what comes next: a batch of `calls`, or a training on `rows`."""
 
-    def __init__(self, key: str, calls: int = 0, tokens: int = 0, rows: int = 0) -> None:
+    def __init__(self, key: str, calls: int = 0, tokens: int = 0, rows: int = 0, out: int = 0) -> None:
         super().__init__(key)
-        self.key, self.calls, self.tokens, self.rows = key, calls, tokens, rows
+        self.key, self.calls, self.tokens, self.rows, self.out = key, calls, tokens, rows, out
 
 
 class _Absent:
@@ -59,7 +59,16 @@ class _Absent:
         texts = [[*(each.content for each in prompt.messages), prompt.text] for prompt in prompts]
         noise = [prompt.noise for prompt in prompts] if sampling.temperature else []
         key = digest([texts, noise, asdict(sampling), adapter.digest if adapter else ""])
-        raise _Missing(key, len(prompts), sum(map(len, map("".join, texts))) // CHARACTERS)
+        out = len(prompts) * sampling.max_tokens
+        raise _Missing(key, len(prompts), sum(map(len, map("".join, texts))) // CHARACTERS, out=out)
+
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        texts = [[item.context, item.text] for item in items]
+        key = digest(["likelihood", texts, adapter.digest if adapter else ""])
+        raise _Missing(key, len(items), sum(map(len, map("".join, texts))) // CHARACTERS)
+
+    def chat_text(self, messages: Sequence[Message], _answer: bool = True) -> str:
+        return "".join(each.content for each in messages)  # only the model knows its template: held is then unknown
 
     def finetune(self, rows: Sequence[TrainingRow], *_args: Any, **_kwargs: Any) -> Training:
         raise _Missing("", rows=len(rows))
@@ -82,6 +91,12 @@ class Ahead(Journaled):
         completions = super().generate(prompts, sampling, adapter)
         self.held += len(completions)
         return completions
+
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        """As `generate`."""
+        found = super().loglikelihood(items, adapter)
+        self.held += len(found)
+        return found
 
     def compute(self, _key: str, rows: Sequence[TrainingRow], *args: Any) -> Training:
         """Raise _Missing; wait for nobody and touch nothing."""
@@ -173,6 +188,8 @@ class Plan:
 
     def _step(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> tuple[Outcome | None, Cost]:
         """What comes out of a step, if that is known, and what the step costs."""
+        if experiment.unfit and state is not None:
+            return step(experiment, state, path), Cost()
         bound = _bound(experiment, path)
         if state is None:
             return None, bound
@@ -180,7 +197,7 @@ class Plan:
         assert isinstance(ahead, Ahead)
         before = ahead.held
         try:
-            outcome = OPTIMIZERS[path[-1]](experiment, state, path)
+            outcome = step(experiment, state, path)
         except _Missing as missing:
             held = ahead.held - before
             if missing.rows:
@@ -217,13 +234,14 @@ class Plan:
         try:
             evaluate(experiment, state, experiment.splits.test, experiment.test_seed(path))
         except _Missing as missing:
-            one = len(experiment.program.predictors()) == 1
+            benchmark = not experiment.program.predictors()  # whose batch is all that it asks
+            one = benchmark or len(experiment.program.predictors()) == 1
             if one and missing.key in self._batches:  # another seed's, and greedy
                 return Cost()
             self._batches.add(missing.key)
             calls = missing.calls if one else max(missing.calls, most.calls - (ahead.held - before))
             tokens = missing.tokens * calls // missing.calls
-            out = calls * experiment.recipe.evaluate.max_tokens
+            out = missing.out if benchmark else calls * experiment.recipe.evaluate.max_tokens
             return Cost(ahead.held - before, calls, tokens, out, exact=one)
         return Cost(held=ahead.held - before)
 
@@ -265,6 +283,8 @@ def _characters(experiment: Experiment) -> tuple[int, int]:
             fields = {name: example[name] for name in example if _fits(example[name])}
             prompts.append(sum(len(each.content) for each in render(signature, (), fields)))
             demos.append(len(render_inputs(signature, fields)) + len(render_outputs(signature, fields)))
+    if not prompts:  # a benchmark asks in its own form, and may have no train
+        return 0, 0
     return ceil(sum(prompts) / len(prompts)), ceil(sum(demos) / len(demos))
 
 

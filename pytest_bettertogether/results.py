@@ -3,9 +3,10 @@
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from .abilities import Ability
 from .traces import CallRecord, DemoRecord
 
 
@@ -148,6 +149,19 @@ class CellResult:
     """What each test example belongs to, where the task says so: examples of one cluster count as one draw."""
     docs: tuple[dict[str, str], ...] = ()
     """The fields of each test example, as text, for people; long ones are cut."""
+    measure: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
+    """Puts lm-eval tasks to the engine that made this, while that is loaded."""
+
+    def harness(self, tasks: Any, **form: Any) -> Any:
+        """Measure lm-eval tasks (a list of names, YAML files, dicts or `harness_task`s) on base and tuned weights.
+
+        What comes back compares with `base_model(within=1)`, and with `bt_baseline`, by the gate's test. `form`:
+        num_fewshot, chat, multiturn, metric and filter, as for `harness_task`, for all of them.
+        """
+        __tracebackhide__ = True
+        if self.measure is None:
+            raise RuntimeError("this result was read from a file: harness() needs the engine, in the test that made it")
+        return self.measure(tasks, **form)
 
     @property
     def id(self) -> str:
@@ -209,7 +223,9 @@ class CellResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads them back."""
-        return asdict(self)
+        data = asdict(replace(self, measure=None))
+        del data["measure"]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "CellResult":
@@ -251,15 +267,6 @@ class GateRecord:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Something else that a run found out about a cell, shown as it is: a heading, columns, rows of text."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
 class Paid:
     """What this run itself spent on a cell; the rest was shared or came out of the journal."""
 
@@ -296,7 +303,8 @@ class CellRecord:
     """The test's id, and below where it is written: the file, relative to the rootdir, and the line, from 1."""
     file: str = ""
     line: int = 0
-    tables: tuple[Table, ...] = ()
+    abilities: tuple[Ability, ...] = ()
+    """What else changed: lm-eval tasks that its test has measured."""
 
     @property
     def id(self) -> str:
@@ -305,7 +313,7 @@ class CellRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for the way from an xdist worker; `from_json` reads them back."""
-        return asdict(self)
+        return {**asdict(replace(self, result=None)), "result": self.result and self.result.to_json()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "CellRecord":
@@ -317,7 +325,7 @@ class CellRecord:
                 "result": result and CellResult.from_json(result),
                 "gate": gate and gate_from_json(gate),
                 "paid": Paid(**{**paid, "usage": Usage(**paid["usage"])}),
-                "tables": tuple(table_from_json(each) for each in data["tables"]),
+                "abilities": tuple(Ability.from_json(each) for each in data["abilities"]),
             }
         )
 
@@ -327,11 +335,6 @@ def gate_from_json(data: dict[str, Any]) -> GateRecord:
     interval = data["interval"] and tuple(data["interval"])
     lists = {name: tuple(data[name]) for name in ("broken", "fixed", "before")}
     return GateRecord(**{**data, "interval": interval, **lists})
-
-
-def table_from_json(data: dict[str, Any]) -> Table:
-    """Read what `asdict` made of a Table."""
-    return Table(data["title"], tuple(data["columns"]), tuple(tuple(row) for row in data["rows"]))
 
 
 def example_from_json(data: dict[str, Any]) -> ExampleScore:

@@ -37,7 +37,7 @@ def iris():
     return Splits.of(rows[:50], rows[50:100], rows[100:])
 
 
-TASK = Task(program=Classify, data=iris, metric=exact_match("answer"))
+TASK = Task(program=Classify, data=iris, metric=exact_match("answer"), name="iris")
 
 
 @pytest.mark.bettertogether(TASK, gate=["p", "pwp"])

@@ -1,5 +1,6 @@
 """Records as a run would leave them, made up: small ones, hostile ones, and as many as one likes."""
 
+from pytest_bettertogether.abilities import Ability
 from pytest_bettertogether.results import (
     CellRecord,
     CellResult,
@@ -8,7 +9,6 @@ from pytest_bettertogether.results import (
     Paid,
     SeedResult,
     StepRecord,
-    Table,
     Usage,
 )
 from pytest_bettertogether.strategy import Strategy
@@ -94,12 +94,12 @@ def gate(n, verdict="worse"):
 
 def hostile():
     """A run in which everything that others write is hostile."""
-    table = Table("what else changed " + HOSTILE, ("task", "points"), ((HOSTILE, "-1"),))
+    ability = Ability(HOSTILE, "acc,none", ("0", "1"), ((1.0, 0.0),), ((0.0, 0.0),), {"docs": HOSTILE}, {})
     return [
         recorded(made(strategy="zero")),
         recorded(made(strategy="p")),
         recorded(made(strategy="w")),
-        recorded(made(strategy="pwp"), "worse", reason=HOSTILE, gate=gate(40), tables=(table,)),
+        recorded(made(strategy="pwp"), "worse", reason=HOSTILE, gate=gate(40), abilities=(ability,)),
         recorded(made(task=HOSTILE[:60], strategy="p"), paid=Paid(Usage(7, 8, 9), 3, 1.5)),
         CellRecord("qa", "tiny", "ww", "invalid", "ProgramError: " + HOSTILE),
         CellRecord("qa", "tiny", "pw", "skipped", "needs instruct " + HOSTILE),

@@ -18,6 +18,7 @@ LAYERS = [
     ["report"],
     ["gate"],
     ["optimize"],
+    ["harness"],
     ["evaluate"],
     ["lockstep"],
     ["models", "suite", "freezing"],
@@ -28,7 +29,7 @@ LAYERS = [
     ["data"],
     ["budget"],
     ["program", "metrics", "results", "strategy", "seeds", "atomic", "errors", "progress", "where"],
-    ["traces", "extras"],
+    ["abilities", "traces", "extras"],
 ]
 """From the top down."""
 
@@ -49,6 +50,7 @@ NOUNS = {
     "raw",
     "traces",
     "extras",
+    "abilities",
 }
 ENGINES = {"torch", "transformers", "peft", "datasets", "vllm", "safetensors", "tokenizers", "accelerate"}
 SEARCH = {"datasets", "bm25s", "Stemmer", "pyarrow", "huggingface_hub"}
@@ -99,7 +101,7 @@ def test_only_engines_know_torch_and_its_friends(path):
 
 
 def test_loading_the_plugin_brings_in_nothing_heavy():
-    heavy = sorted(ENGINES | {"numpy", "scipy", "greenlet", "tabulate", "sklearn"} | SEARCH)
+    heavy = sorted(ENGINES | {"numpy", "scipy", "greenlet", "tabulate", "sklearn", "lm_eval", "yaml"} | SEARCH)
     ours = "pytest_bettertogether.plugin, pytest_bettertogether.plugin.fixtures"
     code = f"import sys, {ours}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

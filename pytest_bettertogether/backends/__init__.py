@@ -136,3 +136,12 @@ class Scoring(Protocol):
     def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
         """How likely each continuation is, in order."""
         ...
+
+
+@runtime_checkable
+class Chatting(Protocol):
+    """What an engine that has the model's chat template at hand may be able to do."""
+
+    def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:
+        """A chat as text, for `Prompt.text`: up to where the answer begins, or else to go on with its last message."""
+        ...

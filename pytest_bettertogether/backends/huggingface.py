@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # isort: split
 import torch
 import transformers
+from jinja2.exceptions import TemplateError
 
 from ..errors import BackendError
 from ..program import Adapter
@@ -185,6 +186,26 @@ class HuggingFace:
             self._turns(messages), add_generation_prompt=True, return_dict=False
         )
         return ids
+
+    def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:
+        """A chat as the template writes it, special tokens in its messages included.
+
+        As lm-eval's HFLM: a template that takes no system message gets none.
+        """
+
+        def written(turns: Sequence[Message]) -> str:
+            text: str = self.tokenizer.apply_chat_template(
+                [{"role": each.role, "content": each.content} for each in turns],
+                tokenize=False,
+                add_generation_prompt=answer,
+                continue_final_message=not answer,
+            )
+            return text
+
+        try:
+            return written(messages)
+        except TemplateError:
+            return written([each for each in messages if each.role != "system"])
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of a text as it is, with what the tokenizer puts before every text unless it is there already."""

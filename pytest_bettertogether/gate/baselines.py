@@ -2,16 +2,26 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from ..abilities import Ability, Rows
 from ..atomic import write_text
 from ..errors import BaselineError
 from ..results import CellResult
 from .git import show
 
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RecordedAbility:
+    """An lm-eval task as recorded beside its cell: scores [seed][document], and what they depend on."""
+
+    seeds: Rows
+    identity: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,8 @@ class Recorded:
     provenance: Mapping[str, Any]
     gated: bool = False
     """Whether its suite gated it when it was recorded."""
+    abilities: Mapping[str, RecordedAbility] = field(default_factory=dict)
+    """What `result.harness` measured, by lm-eval task."""
 
     @property
     def score(self) -> float:
@@ -95,15 +107,23 @@ def _unreadable(shown: str, where: str, error: Exception) -> BaselineError:
     )
 
 
-def write(path: Path, task: str, results: Iterable[tuple[CellResult, bool]], made: Mapping[str, Any]) -> None:
+def write(
+    path: Path,
+    task: str,
+    results: Iterable[tuple[CellResult, bool]],
+    made: Mapping[str, Any],
+    abilities: Mapping[str, Iterable[Ability]] = MappingProxyType({}),
+) -> None:
     """Record results, each replacing its cell's entry, and leave the other cells as they are.
 
-    Each result comes with whether its suite gates it; `made` says when and at which commit. Written
-    aside and renamed: a reader never sees half a file.
+    Each result comes with whether its suite gates it; `made` says when and at which commit. `abilities`, by cell,
+    join those that its entry has. Written aside and renamed: a reader never sees half a file.
     """
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
     for result, gated in results:
-        cells[result.id] = {**_write_cell(result, made), "gated": gated}
+        measured = {each.task: _write_ability(each) for each in abilities.get(result.id, ())}
+        known = {**cells.get(result.id, {}).get("harness", {}), **measured}
+        cells[result.id] = {**_write_cell(result, made), "gated": gated, **({"harness": known} if known else {})}
     _write(path, task, cells)
 
 
@@ -140,10 +160,27 @@ def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:
 def _read_cell(cell: Mapping[str, Any]) -> Recorded:
     if "refused" in cell:
         return Recorded({}, str(cell["refused"]), cell["identity"], cell["provenance"], cell.get("gated", False))
+    abilities = {name: _read_ability(each) for name, each in cell.get("harness", {}).items()}
     seeds = {int(seed): _unpack(outcomes) for seed, outcomes in cell["seeds"].items()}
     if not seeds or any(len(outcomes) != cell["n"] for outcomes in seeds.values()):
         raise ValueError(f"every seed needs the outcomes of n = {cell['n']} examples")
-    return Recorded(seeds, "", cell["identity"], cell["provenance"], cell.get("gated", False))
+    return Recorded(seeds, "", cell["identity"], cell["provenance"], cell.get("gated", False), abilities)
+
+
+def _write_ability(ability: Ability) -> dict[str, Any]:
+    return {
+        "score": round(ability.score, 6),
+        "identity": ability.identity,
+        "provenance": ability.provenance,
+        "seeds": [_pack(list(row)) for row in ability.after],
+    }
+
+
+def _read_ability(entry: Mapping[str, Any]) -> RecordedAbility:
+    rows = tuple(_unpack(row) for row in entry["seeds"])
+    if not rows or len({len(row) for row in rows}) != 1:
+        raise ValueError("every seed of a harness task needs the outcomes of the same documents")
+    return RecordedAbility(rows, dict(entry["identity"]))
 
 
 def _pack(scores: list[float]) -> str | list[float]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..abilities import Ability
 from ..results import CellRecord, CellResult
 from .baselines import Recorded, read, remove, write
 from .git import commit
@@ -26,9 +27,18 @@ def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, on
         task = next(iter(mine.values())).task
         before = read(path, task)
         fresh = [each for name, each in mine.items() if not (only_new and name in before)]
-        results = [(each.result, bool(each.gate and each.gate.gated)) for each in fresh if each.result is not None]
+        gated = {
+            each.result.id
+            for each in kept
+            if Path(each.baselines) == path and each.result is not None and each.gate and each.gate.gated
+        }
+        results = [(each.result, each.result.id in gated) for each in fresh if each.result is not None]
+        abilities: dict[str, dict[str, Ability]] = {}
+        for each in kept:
+            if each.result is not None and Path(each.baselines) == path:  # of a cell, each test may measure others
+                abilities.setdefault(each.result.id, {}).update((one.task, one) for one in each.abilities)
         if results:
-            write(path, task, results, made)
+            write(path, task, results, made, {name: some.values() for name, some in abilities.items()})
         lines += [
             f"{_shown(path, root)}: {result.id} {_change(result, before.get(result.id), path, alpha)}"
             for result, _ in results

@@ -28,7 +28,8 @@ class Scope:
         """All cells that share the session's error budget, as (baseline file, cell).
 
         Besides the gated cells of collected suites, those which the baseline files beside them
-        know to be gated: so a cell's share, and its verdict, is the same when its file alone is run.
+        know to be gated: so a cell's share, and its verdict, is the same when its file alone is run. A cell whose
+        baseline has lm-eval tasks too counts twice.
         """
         mine = {
             (suite.baselines, f"{model}-{strategy.id}")
@@ -38,20 +39,31 @@ class Scope:
             for strategy in suite.gate
         }
         others = {path for file in self.baselines for path in file.parent.glob("*.json")} - set(self.baselines)
-        return frozenset(mine) | {
+        theirs = {
             (path, name)
             for path in others
             for name, recorded in read(path).items()
             if recorded.gated and _of(name, self.models)
         }
+        both = frozenset(mine | theirs)
+        return both | {
+            (path, f"{name} harness")
+            for path in {path for path, _ in both}
+            for name, recorded in read(path).items()
+            if (path, name) in both and recorded.abilities
+        }
 
     def obsolete(self, read: Callable[[Path], Mapping[str, Recorded]]) -> dict[Path, tuple[str, ...]]:
         """Recorded cells that no suite has, by file; what was not collected is never among them.
 
-        A file without a suite counts only where every test file beside its folder was collected.
+        A file without a suite counts only where every test file beside its folder was collected, and one that another
+        suite shares (test_forgetting.py the cells of test_iris.py) only where the suite that it is named after was.
         """
         found: dict[Path, tuple[str, ...]] = {}
         for file in self.baselines:
+            home = file.parent.parent / f"test_{file.stem}.py"
+            if home.exists() and home not in self.files:
+                continue
             known = {
                 f"{model}-{strategy.id}"
                 for suite in self.suites

@@ -39,6 +39,14 @@ class Optimized:
         return self.states[-1]
 
 
+def step(experiment: Experiment, state: ProgramState, path: StepPath) -> Outcome:
+    """The last step of `path`, on the program in `state`; refused where the task has nothing to optimise, or with."""
+    if experiment.unfit:
+        record = StepRecord("".join(path), Usage(), 0, 0, 0, 0.0)
+        return Outcome(state, record, f"step {path[-1]}: {experiment.unfit}")
+    return OPTIMIZERS[path[-1]](experiment, state, path)
+
+
 def run_always(_path: StepPath, work: Callable[[], Outcome]) -> Outcome:
     """The plainest `Remember`: nothing is shared."""
     return work()
@@ -54,7 +62,7 @@ def better_together(experiment: Experiment, strategy: Strategy, remember: Rememb
     """
     states, records = [experiment.start], list[StepRecord]()
     for path in strategy.prefixes():
-        optimize = partial(OPTIMIZERS[path[-1]], experiment, states[-1], path)
+        optimize = partial(step, experiment, states[-1], path)
         outcome = remember(path, optimize)
         records.append(outcome.record)
         if outcome.refused:

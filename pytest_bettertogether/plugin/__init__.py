@@ -165,10 +165,14 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     """Explain a failed `better_together() >= bt_baseline`, and comparisons with numbers and other results."""
     if "pytest_bettertogether.cells" not in sys.modules:  # then neither side can be ours
         return None
+    from ..gate.abilities import Abilities
+    from ..gate.abilities import explain as explain_abilities
     from ..gate.verdict import Baseline
     from ..gate.words import explain, explain_plain
     from ..results import CellResult
 
+    if isinstance(left, Abilities):
+        return explain_abilities(left, right) if op == ">=" else None
     if not isinstance(left, CellResult):
         return None
     if isinstance(right, Baseline):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..abilities import Ability
 from ..results import CellRecord, CellResult, GateRecord, Paid, Status
 from ..suite import Suite
 
@@ -30,6 +31,18 @@ class Attempt:
     lacks: str = ""
     """Why the model is not asked to do the task."""
     paid: Paid = field(default_factory=Paid)
+    too_small_fails: bool = False
+    abilities: dict[str, Ability] = field(default_factory=dict)
+    """What else changed, by lm-eval task."""
+
+    def note(self, measured: tuple[Ability, ...]) -> None:
+        """Take in what `result.harness` has measured, or compared."""
+        for each in measured:
+            known = self.abilities.get(each.task)
+            for gate in known.gates if known and known.after == each.after else ():
+                if all(gate.against != new.against for new in each.gates):
+                    each = each.judged(gate)
+            self.abilities[each.task] = each
 
     def record(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> CellRecord:
         """How it ended, as plain data."""
@@ -63,21 +76,33 @@ class Attempt:
             nodeid=self.where[0],
             file=self.where[1],
             line=self.where[2],
+            abilities=tuple(self.abilities.values()),
         )
+
+    def _beside(self) -> str:
+        """What the gates on lm-eval tasks come to: worse, too small, holds; empty without any."""
+        if not self.abilities:
+            return ""
+        from ..gate.abilities import worst
+
+        return worst(tuple(self.abilities.values()))
 
     def _status(self, report: pytest.TestReport, gate: GateRecord | None) -> Status:
         verdict = gate.verdict if gate and gate.mode == "gated" else "holds"
+        beside = self._beside()
+        if (beside == "worse" and verdict != "refused") or (beside == "too small" and verdict == "holds"):
+            verdict = beside
         if self.fault:
             return "invalid"
         if self.spent:
             return "stopped"
         if report.failed:
-            small = verdict == "too small" and self.baseline is not None and self.baseline.terms.too_small_fails
+            small = verdict == "too small" and self.too_small_fails
             return "worse" if verdict in ("worse", "refused") else "too_small" if small else "failed"
         if self.result is not None and self.result.refused:
             return "refused"
         if report.skipped or self.result is None:
             return "skipped"
-        if self.baseline is None or self.baseline.mode != "gated":
+        if (self.baseline is None or self.baseline.mode != "gated") and not beside:
             return "not_gated"
         return "too_small" if verdict == "too small" else "passed"

@@ -4,9 +4,10 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,11 @@ from .terminal import progress_line
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
     from ..backends.devices import Claim
     from ..cells import Cells
+    from ..gate.abilities import Abilities
     from ..gate.baselines import Source
     from ..gate.scope import Scope
     from ..gate.verdict import Baseline, Mode, Terms
+    from ..harness.abilities import Wanted
     from ..models import Model
 
 
@@ -142,7 +145,8 @@ class Session:
         """
         file, line, _ = node.location
         where = (_nodeid(node), file, (line or 0) + 1)
-        attempt: Attempt = node.stash.setdefault(ATTEMPT, Attempt(suite, model.name, strategy.id, where))
+        made = Attempt(suite, model.name, strategy.id, where, too_small_fails=self.settings.too_small_fails)
+        attempt: Attempt = node.stash.setdefault(ATTEMPT, made)
         attempt.lacks = self.lacks(suite, model)
         if attempt.lacks:
             pytest.skip(attempt.lacks)
@@ -217,6 +221,40 @@ class Session:
     def run(self, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
         """Run a cell on behalf of an item, and note what it cost or why it broke."""
         __tracebackhide__ = True
+        with self._working(attempt):
+            result = self.cells.run(attempt.suite, model, strategy, self.settings.seeds)
+        result = replace(result, measure=partial(self.measure, attempt, model, result))
+        if strategy.id == attempt.strategy:
+            attempt.result = result
+            self._export(attempt.suite, result)
+        return result
+
+    def measure(
+        self, attempt: Attempt, model: "Model", result: CellResult, tasks: "Wanted", **form: Any
+    ) -> "Abilities":
+        """Put lm-eval tasks to a cell's weights and to the base model, on behalf of an item."""
+        __tracebackhide__ = True
+        from ..gate.abilities import Abilities
+        from ..harness.measuring import Form
+
+        settings = self.settings
+        try:
+            how = Form(**form)
+        except TypeError:
+            pytest.fail(f"harness() takes {', '.join(each.name for each in fields(Form))}, got {form}", pytrace=False)
+        with self._working(attempt):
+            found = self.cells.abilities(attempt.suite, model, result, tasks, how)
+        own = result.strategy == attempt.strategy
+        if own:
+            attempt.note(found)
+        gated = settings.gate and Strategy.parse(result.strategy) in attempt.suite.gate
+        terms = replace(self.terms, alpha=settings.alpha)
+        return Abilities(found, terms, gated, attempt.note if own else tuple)
+
+    @contextmanager
+    def _working(self, attempt: Attempt) -> Iterator[None]:
+        """Whatever happens in here is the attempt's: what it cost, what broke it, what stopped it."""
+        __tracebackhide__ = True
         began = time.perf_counter()
         self.running = attempt
         attempt.fault = attempt.spent = ""  # of an earlier attempt, under pytest-rerunfailures
@@ -226,7 +264,7 @@ class Session:
             cells.progress = Progress(line.show)
             before = cells.paid()
             try:
-                result = cells.run(attempt.suite, model, strategy, self.settings.seeds)
+                yield
             finally:
                 line.clear()
                 now = cells.paid()
@@ -239,10 +277,6 @@ class Session:
         except (Exception, pytest.fail.Exception) as error:
             attempt.fault = f"{type(error).__name__}: {error}"
             raise_for_user(error)
-        if strategy.id == attempt.strategy:
-            attempt.result = result
-            self._export(attempt.suite, result)
-        return result
 
     def _export(self, suite: Suite, result: CellResult) -> None:
         """Freeze a cell's programs, where that was asked for."""

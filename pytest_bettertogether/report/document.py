@@ -21,8 +21,8 @@ from ..results import (
     gate_from_json,
     prompts_from_json,
     step_from_json,
-    table_from_json,
 )
+from .abilities import abilities_read, ability_entries
 from .cells import computed, in_order, interval
 
 SCHEMA = 1
@@ -85,8 +85,8 @@ def _cell(record: CellRecord) -> dict[str, Any]:
                 "halved": record.paid.halved,
             },
         },
-        "tables": [asdict(each) for each in record.tables],
         "provenance": dict(result.provenance) if result else {},
+        **({"abilities": ability_entries(record)} if record.abilities else {}),
     }
 
 
@@ -118,7 +118,7 @@ def _record(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellRe
         nodeid=cell["test"]["id"],
         file=cell["test"]["file"],
         line=cell["test"]["line"],
-        tables=tuple(table_from_json(each) for each in cell["tables"]),
+        abilities=abilities_read(cell.get("abilities", ())),
     )
 
 

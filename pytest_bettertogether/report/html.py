@@ -14,6 +14,7 @@ from typing import Any
 
 from ..results import CellRecord, CellResult
 from ..traces import DemoRecord
+from .abilities import COLUMNS, NOTE, ability_rows
 from .cells import computed, in_order, interval, rank, scored, title
 from .charts import costs, curves, losses, scores
 from .factorial import factorials
@@ -72,6 +73,8 @@ def html(records: Sequence[CellRecord], run: Mapping[str, Any]) -> str:
         factorials=[each.sentence() for each in factorials(results)],
         tasks=[_task(task, records, raw) for task in sorted({each.task for each in shown})],
         cells=[_details(each, anchors[each.id]) for each in records],
+        others_columns=COLUMNS,
+        others_note=NOTE,
         blocks=[
             {"id": anchors[each.id], "task": each.task, "label": _label(each), "data": pack(cell_block(each))}
             for each in shown
@@ -153,7 +156,7 @@ def _details(record: CellRecord, anchor: str) -> dict[str, Any]:
     result = record.result
     return {
         "id": anchor,
-        "record": record,
+        "others": ability_rows(record),
         "label": _label(record),
         "facts": list(_facts(record)),
         "steps": list(_steps(result)) if result else [],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ..results import CellRecord
+from .abilities import NOTE, ability_table
 from .cells import in_order, scored
 from .factorial import factorials
 from .gains import gains, known
@@ -63,6 +64,8 @@ def _tables(records: Sequence[CellRecord], ranked: Standing) -> str:
     for model in sorted({each.model for each in records}):
         mine = [each for each in records if each.model == model]
         drawn.append("\n".join(table(model, mine, ranked, WIDE, drawn_as="github")) + "\n")
+    if others := ability_table(records, "github", shown):
+        drawn.append("\n".join(others) + f"\n\n{NOTE}\n")
     return "\n".join(drawn)
 
 

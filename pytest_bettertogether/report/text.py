@@ -8,6 +8,8 @@ from textwrap import wrap
 from tabulate import tabulate
 
 from ..results import CellRecord, CellResult
+from .abilities import NOTE as OTHERS
+from .abilities import ability_sentences, ability_table
 from .cells import computed, in_order, interval, rank, scored, title
 from .factorial import factorials
 from .gains import gains, known
@@ -93,10 +95,20 @@ def lines(records: Sequence[CellRecord], style: Style | None = None) -> Iterator
         *([NOTE] if summary else ()),
         *gained,
         *(each.sentence() for each in factorials(results)),
+        *_others(records, style),
         *sight(records),
         *cost(records),
     ):
         yield from _fit(line, style)
+
+
+def _others(records: Sequence[CellRecord], style: Style) -> Iterator[str]:
+    """What else changed: a table where there is room for it."""
+    drawn = ability_table(records, "simple", plain)
+    if all(len(line) <= style.width for line in drawn):
+        yield from (*drawn, *([OTHERS] if drawn else ()))
+    else:
+        yield from ability_sentences(records, plain)
 
 
 def _fit(line: str, style: Style) -> Iterator[str]:

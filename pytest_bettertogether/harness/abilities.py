@@ -1,0 +1,96 @@
+"""What fine-tuning costs elsewhere: lm-eval tasks on the base model and on each seed's weights, in one engine."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..abilities import Ability, Rows
+from ..backends import Backend
+from ..data import Task
+from ..errors import DataError
+from ..program import Adapter
+from ..progress import Progress
+from .loading import Spec, load, spec_name
+from .measuring import Form, identity, lm_eval_version, measure, metric_key
+from .task import Marking, OwnForm
+
+Wanted = Sequence[Spec | Task]
+"""lm-eval tasks as for `harness_task`, or what that returned."""
+
+
+def abilities(
+    wanted: Wanted,
+    form: Form,
+    folder: Path,
+    engine: Backend,
+    adapters: Mapping[int, Adapter | None],
+    limit: int | None,
+    progress: Progress,
+) -> tuple[Ability, ...]:
+    """Measure each task on the base model and on every seed's adapter, by seed; `limit` takes the first documents.
+
+    What is greedy, or a matter of likelihoods, is computed once for each weights. Raises DataError for tasks that
+    cannot be loaded or are named twice.
+    """
+    if isinstance(wanted, str | Path | Mapping | Task):
+        raise DataError(f"harness() takes a list of lm-eval tasks, as in harness([{wanted!r}])")
+    tasks = [pair for each in wanted for pair in _loaded(each, form, folder)]
+    names = [str(task.task_name) for task, _ in tasks]
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"harness() takes different lm-eval tasks, at least one: got {', '.join(names) or 'none'}")
+    return tuple(_ability(task, how, engine, adapters, limit, progress) for task, how in tasks)
+
+
+def _loaded(wanted: Spec | Task, form: Form, folder: Path) -> Iterator[tuple[Any, Form]]:
+    if not isinstance(wanted, Task):
+        yield from ((task, form) for task in load(wanted, folder))
+        return
+    marking = wanted.metric
+    if not isinstance(marking, Marking) or not isinstance(wanted.program(), OwnForm):
+        raise DataError(f"harness() takes lm-eval tasks in their own form, not the task {wanted.name!r}")
+    if form != Form():
+        raise DataError(f"harness(): {spec_name(marking.source.spec)!r} says itself how it is put: leave out {form}")
+    yield marking.source.task, marking.source.form
+
+
+def _ability(
+    task: Any,
+    form: Form,
+    engine: Backend,
+    adapters: Mapping[int, Adapter | None],
+    limit: int | None,
+    progress: Progress,
+) -> Ability:
+    from .lm import EngineLM, samples
+
+    documents = None if limit is None else list(range(min(limit, len(task.eval_docs))))
+    measured: dict[tuple[str, int], tuple[float, ...]] = {}
+    ids: tuple[str, ...] = ()
+    progress.begin(f"harness {task.task_name}", (len(documents or task.eval_docs)) * (1 + len(adapters)))
+
+    def row(adapter: Adapter | None, seed: int) -> tuple[float, ...]:
+        nonlocal ids
+        key = (adapter.digest if adapter else "", seed if samples(task) else 0)
+        if key not in measured:
+            scores = measure(task, EngineLM(engine, adapter, key[1]), form, documents)
+            ids, measured[key] = tuple(each.id for each in scores), tuple(each.score for each in scores)
+        progress.advance(len(ids))
+        return measured[key]
+
+    before: Rows = tuple(row(None, seed) for seed in adapters)
+    after: Rows = tuple(row(adapter, seed) for seed, adapter in adapters.items())
+    about = engine.describe()
+    provenance = {name: about[name] for name in ("model", "revision", "weights", "backend") if about.get(name)}
+    provenance["adapters"] = " ".join(each.digest if each else "none" for each in adapters.values())
+    facts = identity(task, form)
+    if documents is not None:
+        facts["documents"] += f", the first {len(documents)}"
+    return Ability(
+        task=str(task.task_name),
+        metric=metric_key(task, form),
+        ids=ids,
+        before=before,
+        after=after,
+        identity=facts,
+        provenance={**provenance, "lm_eval": lm_eval_version()},
+    )
