@@ -18,9 +18,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(folder, name, *args):
-    """Run the suites with a journal and a report of their own; the exit code and the report."""
+    """Run Iris, or the suites in `args`, with a journal and a report of their own; how that ended and the report."""
     report = folder / f"{name}.json"
-    command = ["-m", "pytest", "suites", f"--bt-journal={folder / name}", f"--bt-report=json:{report}", *args]
+    suites = [] if any(each.startswith("suites/") for each in args) else ["suites/test_iris.py"]
+    command = ["-m", "pytest", *suites, f"--bt-journal={folder / name}", f"--bt-report=json:{report}", *args]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -33,8 +34,15 @@ def whole(tmp_path_factory):
     return run(tmp_path_factory.mktemp("suites"), "whole")
 
 
-def test_the_suites_hold_their_baselines(whole):
-    done, report = whole
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    suites = ("suites/test_arithmetic.py", "suites/test_lookup.py")
+    return run(tmp_path_factory.mktemp("suites"), "others", *suites, "--bt-strategy=p", "--bt-strategy=pwp")
+
+
+@pytest.mark.parametrize("which", ["whole", "others"])
+def test_the_suites_hold_their_baselines(request, which):
+    done, report = request.getfixturevalue(which)
     assert done.returncode == 0, done.stdout
     jsonschema.validate(report, json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert {cell["status"] for cell in report["cells"]} <= {"passed", "too_small", "not_gated", "skipped"}

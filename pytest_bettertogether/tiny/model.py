@@ -5,7 +5,7 @@ import math
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .tokenizer import DECIMALS
+from .tokenizer import DECIMALS, INTEGERS
 
 HIDDEN, LAYERS, INNER, HEAD = 128, 4, 256, 32
 CONTEXT = 2048
@@ -15,8 +15,9 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
     """An untrained model, fp32.
 
     The embeddings of decimals begin as a smooth function of their value (cosines of
-    random phase, periods from 20 down to 1.5), so that near numbers look alike from
-    the first step on; training is free to change that.
+    random phase, periods from 20 down to 1.5), those of integers likewise (from 200
+    down to 2), so that near numbers look alike from the first step on; training is
+    free to change that.
     """
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -35,10 +36,13 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
         eos_token_id=tokenizer.eos_token_id,
     )
     model = LlamaForCausalLM(config)
-    places = tokenizer.convert_tokens_to_ids(list(DECIMALS))
-    values = torch.tensor([float(each) for each in DECIMALS])[:, None]
-    frequencies = torch.exp(torch.linspace(math.log(2 * math.pi / 20), math.log(2 * math.pi / 1.5), HIDDEN))
-    waves = torch.cos(values * frequencies + 2 * math.pi * torch.rand(HIDDEN))
     with torch.no_grad():
-        model.model.embed_tokens.weight[places] = config.initializer_range * math.sqrt(2) * waves
+        for pieces, longest, shortest in ((DECIMALS, 20.0, 1.5), (INTEGERS, 200.0, 2.0)):
+            values = torch.tensor([float(each) for each in pieces])[:, None]
+            frequencies = torch.exp(
+                torch.linspace(math.log(2 * math.pi / longest), math.log(2 * math.pi / shortest), HIDDEN)
+            )
+            waves = torch.cos(values * frequencies + 2 * math.pi * torch.rand(HIDDEN))
+            places = tokenizer.convert_tokens_to_ids(list(pieces))
+            model.model.embed_tokens.weight[places] = config.initializer_range * math.sqrt(2) * waves
     return model

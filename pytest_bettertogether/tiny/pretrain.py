@@ -11,7 +11,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def train(out: Path, seed: int, device: torch.device) -> None:
         progress = checkpoint.load(out / "checkpoint", model, optimizers)
     out.mkdir(parents=True, exist_ok=True)
     before = time.monotonic() - progress.seconds
-    loss = 0.0
+    loss, right = 0.0, dict[str, float]()
     while progress.stage < len(STAGES):
         stage = STAGES[progress.stage]
         rng = random.Random(f"{progress.seed} {progress.step}")
@@ -68,8 +68,9 @@ def train(out: Path, seed: int, device: torch.device) -> None:
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = _rate(progress)
-        value, hits = step(model, optimizers, batch, whole_answers=source.shape is not None)
+        value, hits = step(model, optimizers, batch, whole_answers=bool(source.shapes))
         loss += (value - loss) * 0.05
+        right[batch.kind] = right.get(batch.kind, hits) + (hits - right.get(batch.kind, hits)) * 0.05
         progress = replace(
             progress,
             step=progress.step + 1,
@@ -82,7 +83,7 @@ def train(out: Path, seed: int, device: torch.device) -> None:
             progress = replace(progress, stage_step=count, running=running)
         passed = progress.running > stage.threshold and progress.stage_step >= 30
         if passed or progress.stage_step == stage.cap or progress.step % EVERY == 0:
-            report(out, model, tokenizer, progress, loss)
+            report(out, model, tokenizer, progress, loss, right)
         if passed or progress.stage_step == stage.cap:
             progress = replace(progress, stage=progress.stage + 1, stage_step=0, running=0.0)
             checkpoint.save(out / "checkpoint", model, optimizers, progress)
@@ -130,7 +131,12 @@ def loss_and_hits(model: LlamaForCausalLM, batch: Batch, whole_answers: bool) ->
 
 
 def report(
-    out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, progress: Progress, loss: float
+    out: Path,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    progress: Progress,
+    loss: float,
+    right: Mapping[str, float],
 ) -> None:
     """Add a line to the log, say it, and save the model as it is."""
     probe = {}
@@ -138,7 +144,7 @@ def report(
         model.train(False)
         probe = {str(shots): accuracy(model, tokenizer, shots, draws=200) for shots in SHOTS}
         model.train()
-    line = {**asdict(progress), "name": STAGES[progress.stage].name, "loss": loss, "iris": probe}
+    line = {**asdict(progress), "name": STAGES[progress.stage].name, "loss": loss, "right": right, "iris": probe}
     rounded = json.dumps(json.loads(json.dumps(line), parse_float=lambda text: round(float(text), 4)))
     with (out / "log.jsonl").open("a") as log:
         log.write(rounded + "\n")

@@ -38,15 +38,22 @@ def words(text: str) -> tuple[str, ...]:
 
 CONSONANTS, VOWELS, CODAS = "bcdfghjklmnpqrstvwxyz", "aeiou", "nrlstm"
 DECIMALS = tuple(f"{whole}.{tenth}" for whole in range(10) for tenth in range(10))
-BOUNDARIES = (": ", ", ", " (", ")\n", "\n", " or ", " and ")
-HEADERS = ("answer", "reasoning", "question", "context")
+INTEGERS = tuple(map(str, range(100)))
+BOUNDARIES = (
+    *(": ", ", ", ". ", "? ", " (", ")\n", "?\n", ".\n", "\n", " or ", " and ", " + ", " - ", " = "),
+    *(f"[{number}] " for number in range(1, 10)),
+)
+HEADERS = ("answer", "reasoning", "question", "context", "search_query")
+OPENERS = words("The Then Who What Which How Now After In A")
 SUFFIXES = words(
     "length width size height weight count rate age time level score depth speed price mass area name type date query"
 )
 FUNCTION_WORDS = words(
     "a an and are as at be by each for from has in into is it its no not of on one or over than that the then there "
-    "these this to was which with"
+    "these this to was which with who what how many much has had have does did now so her his he she they of"
 )
+_NUMBER = r"(?<![0-9.])[0-9]\.[0-9](?![0-9.])|(?<![0-9.])[1-9][0-9](?!\.?[0-9])|[0-9]"
+"""A decimal from 0.0 to 9.9, an integer from 10 to 99 that is no part of a longer number, or a digit."""
 _WORD_SCORES = {"whole": -1.0, "syllable": -1.0, "closed": -1.05, "character": -1.6}
 
 
@@ -58,9 +65,10 @@ def build() -> PreTrainedTokenizerFast:
     vocabulary += _pieces()
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=True))
     # What is split here is never joined: a piece reaches over a boundary only if the boundary is in it.
-    boundary = "|".join(re.escape(each).replace("\n", r"\n") for each in (*BOUNDARIES, *(f"{h}: " for h in HEADERS)))
+    boundary = "|".join(re.escape(each) for each in (*BOUNDARIES, *(f"{h}: " for h in HEADERS)))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
-        Regex(rf"{boundary}|(?<![0-9.])[0-9]\.[0-9](?![0-9.])|[0-9]|_?[A-Za-z]+| [A-Za-z]+"), "isolated"
+        Regex(f"{boundary}|{_NUMBER}|_?[A-Za-z]+| [A-Za-z]+"),
+        "isolated",
     )
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens(special)
@@ -107,7 +115,7 @@ def _pieces() -> Iterator[tuple[str, float]]:
     yield from new((f"{header}: " for header in HEADERS), "whole")
     yield from new(HEADERS, "whole")
     yield from new(("Inputs", "Outputs", "N/A"), "whole")
-    yield from new(DECIMALS, "whole")
+    yield from new((*OPENERS, *DECIMALS, *INTEGERS), "whole")
     yield from new((f" {word}" for word in FUNCTION_WORDS), "whole")
     yield from new(SUFFIXES, "whole")
     yield from new((f"_{word}" for word in SUFFIXES), "whole")
