@@ -1,0 +1,278 @@
+"""The vLLM engine, in this process: one engine for the base model and every adapter.
+
+It starts when the first completion is asked for, so that a training that comes first has the GPU to itself.
+For a later one it sleeps (level 1: weights wait in the host's memory, keys and values are dropped) while the
+Hugging Face engine trains a copy of the weights; on a CPU there is no sleep and both are in memory.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import BackendError
+from ..program import Adapter
+from ..recipe import LoraTuning, Sampling
+from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
+from .adapters import quiet
+from .encoding import Encoder
+from .training import train_copy, versions
+from .vllm_probe import Shapes, linear_layers, probe
+
+if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
+    from ..models import Model
+
+CALLS = 1
+"""Revision of how prompts are handed over and outputs are read: part of what the engine says of itself."""
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as max_lora_rank."""
+
+SLOTS = 3
+"""Adapters in GPU memory: two in use, and one that stays free. Without a free one vLLM 0.32 on a CPU answers
+the base model's rows of a mixed batch with an adapter (mended in 0.33)."""
+
+KEPT = 16
+"""Adapters in the host's memory."""
+
+CPU_CACHE = 1 << 30
+"""Bytes of keys and values on a CPU, where vLLM would take most of the memory."""
+
+ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",  # tell nobody anything
+    "VLLM_DO_NOT_TRACK": "1",
+}
+DEFAULTS = {
+    "VLLM_HOST_IP": "127.0.0.1",  # else its own sockets are open to the network
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process, where Ctrl-C and memory are ours
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by default it takes core 0, whoever else does
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+"""vLLM is told these by the environment alone; what the user has set stays."""
+
+
+class VLLM:
+    """Generates with one causal language model and its adapters."""
+
+    def __init__(self, model: "Model", adapters: Path, offline: bool = False) -> None:
+        self.model, self.folder, self.offline = model, adapters, offline
+        self.encoder, self.identity = Encoder.of(model, offline)
+        self.gpu = torch.cuda.is_available()
+        chosen = "bfloat16" if self.gpu else "float32"
+        self.dtype = chosen if model.recipe.dtype == "auto" else model.recipe.dtype
+        self.rank = int(model.engine.get("max_lora_rank", _rank(model.recipe.lora.rank)))
+        self.starts = 0
+        self._llm: Any = None
+        self._ids: dict[str, int] = {}
+        self._layers: Shapes = {}
+        self._threads = torch.get_num_threads()
+
+    def close(self) -> None:
+        """Let go of the engine's memory, as far as vLLM does."""
+        if self._llm is not None:
+            self._llm.llm_engine.engine_core.shutdown()
+            self._llm = None
+            torch.set_num_threads(self._threads)
+
+    def describe(self) -> dict[str, str]:
+        """Weights, device, dtype, what the engine was told, and versions: what a recorded number depends on."""
+        return {
+            **self.identity,
+            "backend": "vllm",
+            "calls": str(CALLS),
+            "device": torch.cuda.get_device_name() if self.gpu else "cpu",
+            "dtype": self.dtype,
+            "arguments": json.dumps(dict(self.model.engine), sort_keys=True),
+            "vllm": installed(),
+            **versions(),
+        }
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+    ) -> list[Completion]:
+        """Complete every prompt, in order, as one batch of vLLM's.
+
+        Raises BackendError, before anything is computed, if a prompt does not fit the context.
+        """
+        encoded = [self.encoder.encode_prompt(each) for each in prompts]
+        self.encoder.check_prompts([len(ids) for ids in encoded], sampling)
+        outputs = self._ask(encoded, [self._parameters(each, sampling) for each in prompts], adapter)
+        return [
+            self.encoder.completion(len(ids), list(output.outputs[0].token_ids), each.stop, sampling)
+            for each, ids, output in zip(prompts, encoded, outputs, strict=True)
+        ]
+
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        """How likely each continuation is, in order; tokens are those of context and continuation written together.
+
+        Raises BackendError, before anything is computed, if an item does not fit the context.
+        """
+        from vllm import SamplingParams
+
+        pairs = [self.encoder.encode_pair(item) for item in items]
+        self.encoder.check_texts([len(ids) for ids, _ in pairs], 1)  # vLLM insists on a new token
+        parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        outputs = self._ask([ids for ids, _ in pairs], [parameters] * len(pairs), adapter)
+        return [_likelihood(ids, count, each) for (ids, count), each in zip(pairs, outputs, strict=True)]
+
+    def finetune(
+        self,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None = None,
+        checkpoint: Path | None = None,
+    ) -> Training:
+        """Train a LoRA adapter with the Hugging Face engine; raises BackendError first if vLLM could not load it."""
+        if recipe.rank > self.rank:
+            raise BackendError(
+                f"vLLM was told to expect adapters of rank {self.rank}, and lora.rank is {recipe.rank}: "
+                f"add --bt-engine=max_lora_rank={_rank(recipe.rank)}"
+            )
+        with self._asleep():
+            return train_copy(self.model, self.folder, self.offline, rows, recipe, seed, start, checkpoint)
+
+    def _parameters(self, prompt: Prompt, sampling: Sampling) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p if sampling.temperature else 1.0,
+            max_tokens=sampling.max_tokens,
+            seed=prompt.noise if sampling.temperature else None,
+            stop=list(prompt.stop) or None,
+            stop_token_ids=self.encoder.ends,
+            detokenize=bool(prompt.stop),  # its own text serves to find stop texts alone
+        )
+
+    def _ask(self, encoded: Sequence[Sequence[int]], parameters: Sequence[Any], adapter: Adapter | None) -> list[Any]:
+        if not encoded:
+            return []
+        llm = self._started()
+        asked = [{"prompt_token_ids": list(ids)} for ids in encoded]
+        try:
+            outputs: list[Any] = llm.generate(
+                asked, list(parameters), use_tqdm=False, lora_request=self._lora(adapter) if adapter else None
+            )
+        except torch.OutOfMemoryError as error:
+            raise BackendError(
+                f"out of memory: lower --bt-engine=gpu_memory_utilization=0.8 or max_num_seqs; {error}"
+            ) from error
+        return outputs
+
+    def _lora(self, adapter: Adapter) -> Any:
+        """Its name and number come from its content: under a name used twice vLLM may find old weights' keys."""
+        from vllm.lora.request import LoRARequest
+
+        if adapter.digest not in self._ids:
+            rank = int(json.loads((Path(adapter.path) / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+            if rank > self.rank:
+                raise BackendError(
+                    f"an adapter of rank {rank} does not fit a vLLM that expects {self.rank}: "
+                    f"add --bt-engine=max_lora_rank={_rank(rank)}"
+                )
+            number = 1 + int(adapter.digest[:7], 16)
+            while number in self._ids.values():
+                number += 1
+            self._ids[adapter.digest] = number
+        return LoRARequest(adapter.digest, self._ids[adapter.digest], adapter.path)
+
+    def _started(self) -> Any:
+        if self._llm is None:
+            self._llm = self._start()
+            self.starts += 1
+            probe(self._llm, self._layers, self.encoder, self.folder)
+        return self._llm
+
+    def _start(self) -> Any:
+        os.environ.update(ENVIRONMENT)
+        for name, value in DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        if not self.gpu:  # on a GPU, threads are no part of the result
+            torch.set_num_threads(self.model.recipe.threads)
+        with warnings.catch_warnings(), quiet():
+            warnings.simplefilter("ignore")  # vLLM's own, of which users can change nothing
+            try:
+                from vllm import LLM
+                from vllm.engine.arg_utils import EngineArgs
+
+                self._layers = linear_layers(self.model, self.offline)
+                arguments = self._arguments()
+                if hasattr(EngineArgs, "lora_target_modules"):  # not the head, whose log-probabilities of a
+                    # prompt 0.32 cannot compute on a CPU once it is ready for adapters, which never touch it
+                    names = {name.rpartition(".")[2] for name in self._layers}
+                    arguments.setdefault("lora_target_modules", sorted(names))
+                llm = LLM(**arguments)
+            except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+                said = str(error).strip().splitlines()
+                raise BackendError(
+                    f"model {self.model.name}: vLLM {installed()} does not start: {said[-1] if said else error!r}"
+                ) from error
+        self.encoder.context = int(llm.llm_engine.vllm_config.model_config.max_model_len)
+        return llm
+
+    def _arguments(self) -> dict[str, Any]:
+        """The engine's arguments: ours, then the user's (`engines.OURS` are never theirs)."""
+        path, where = self.model.path, {"revision": self.model.revision}
+        if Path(path).is_dir():
+            where = {}
+        elif self.offline:
+            from huggingface_hub import snapshot_download
+
+            path, where = snapshot_download(path, local_files_only=True, **where), {}
+        cpu = {"kv_cache_memory_bytes": CPU_CACHE, "enforce_eager": True}  # compiling takes longer than it saves
+        return {
+            "model": path,
+            **where,
+            "dtype": self.dtype,
+            "enable_lora": True,
+            "max_loras": SLOTS,
+            "max_cpu_loras": KEPT,
+            "max_lora_rank": self.rank,
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "use_tqdm_on_load": False,
+            "enable_sleep_mode": self.gpu,
+            "seed": 0,
+            **({} if self.gpu else cpu),
+            **self.model.engine,
+        }
+
+    @contextmanager
+    def _asleep(self) -> Iterator[None]:
+        """Leave the GPU to a training. Level 1 and not 2, which loses adapters."""
+        if self._llm is None or not self.gpu:
+            yield
+            return
+        self._llm.sleep(level=1)
+        try:
+            yield
+        finally:
+            self._llm.wake_up()
+
+
+def _rank(rank: int) -> int:
+    """The smallest that vLLM takes and this fits in."""
+    return next((each for each in RANKS if each >= rank), RANKS[-1])
+
+
+def _likelihood(ids: Sequence[int], count: int, output: Any) -> Likelihood:
+    asked = output.prompt_logprobs[len(ids) - count :] if count else []
+    said = [each[token] for token, each in zip(ids[len(ids) - count :], asked, strict=True)]
+    return Likelihood(sum(each.logprob for each in said), all(each.rank == 1 for each in said), count)
+
+
+def installed() -> str:
+    """The version of vLLM, under whichever name it was packaged."""
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return ""
