@@ -20,3 +20,13 @@ def suite(pytester):
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(test_parity=SUITE)
     return pytester
+
+
+@pytest.fixture(scope="session")
+def openai_port():
+    """A server of the embedded model that loads adapters."""
+    pytest.importorskip("torch", reason="the server computes with the hf extra")
+    from serving import tiny_server
+
+    with tiny_server("--adapters") as port:
+        yield port

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from email.utils import parsedate_to_datetime
@@ -38,6 +39,10 @@ class Refused(Exception):  # noqa: N818 - told in a BackendError
         self.status, self.text = status, text
 
 
+class _StoppedError(Exception):
+    """Another request has failed for good, and this one is not repeated."""
+
+
 class Delivery:
     """What is sent to one server, and what became of it."""
 
@@ -47,23 +52,38 @@ class Delivery:
         self.answered = 0
         self.faults: Counter[str] = Counter()
         self._not_before = 0.0
+        self._stopping = False
         self._random = Random()  # when a request is repeated changes no result
 
     async def all(self, requests: Iterable[Callable[[], Awaitable[None]]]) -> None:
-        """Run them in order of their coming, `concurrency` at once; the first that raises stops the others."""
+        """Run them in order of their coming, `concurrency` at once.
+
+        Once one raises no other begins, and those under way are not repeated; but their replies, which are
+        paid for, are waited for.
+        """
         left = iter(requests)
+        self._stopping = False
 
         async def work() -> None:
             for request in left:  # shared: each takes the next
-                await request()
+                if self._stopping:
+                    return
+                try:
+                    await request()
+                except BaseException:
+                    self._stopping = True
+                    raise
 
         workers = [asyncio.create_task(work()) for _ in range(self.options.concurrency)]
         try:
-            await asyncio.gather(*workers)
-        finally:
+            done, _ = await asyncio.wait(workers)
+        finally:  # Ctrl-C waits for nothing
             for each in workers:
                 each.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+        faults = [error for each in done if (error := each.exception())]
+        for fault in sorted(faults, key=lambda error: isinstance(error, _StoppedError)):
+            raise fault
 
     async def ask(
         self,
@@ -119,6 +139,8 @@ class Delivery:
         """Count it. Raises BackendError if that was one too many."""
         self.faults[cause] += 1
         failed = sum(self.faults.values())
+        if self._stopping:
+            raise _StoppedError
         if attempt > retries:
             raise BackendError(
                 f"{self.where} did not answer a request in {attempt} attempts, the last: {cause}; {self._told()}"
@@ -134,6 +156,7 @@ class Delivery:
         return f"of {self.answered + sum(self.faults.values())} requests failed: {causes}"
 
     def _clean(self, text: str) -> str:
+        text = re.sub(r"^Error code: \d+ - ", "", text)  # the client's words; the state is told beside it
         return text.replace(self.secret, "***") if self.secret else text
 
 
