@@ -225,7 +225,7 @@ class VLLM:
         elif self.offline:
             from huggingface_hub import snapshot_download
 
-            path, where = snapshot_download(path, local_files_only=True, **where), {}
+            path, where = snapshot_download(path, revision=self.model.revision, local_files_only=True), {}
         cpu = {"kv_cache_memory_bytes": CPU_CACHE, "enforce_eager": True}  # compiling takes longer than it saves
         return {
             "model": path,
