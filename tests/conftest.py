@@ -30,3 +30,13 @@ def openai_port():
 
     with tiny_server("--adapters") as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def vllm_port(tmp_path_factory):
+    """VLLM's own server of the embedded model."""
+    pytest.importorskip("vllm", reason="vLLM is not installed: tox -e vllm")
+    from serving import vllm_server
+
+    with vllm_server(tmp_path_factory.mktemp("vllm") / "log") as port:
+        yield port

@@ -3,7 +3,7 @@
 The two with vLLM run where it is installed (`tox -e vllm`).
 """
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -13,7 +13,6 @@ pytest.importorskip("torch", reason="engine tests need the hf extra")
 pytest.importorskip("openai", reason="engine tests need the server extra")
 
 from faults import before
-from serving import vllm_server
 
 from pytest_bettertogether import Predict
 from pytest_bettertogether.backends import Continuation, Prompt, TrainingRow
@@ -32,7 +31,6 @@ def prompt(n):
     return Prompt(render(SIGNATURE, (), {"length": f"{n % 9}.{n % 7}", "width": f"{n % 3}.{n}"}), noise=n * 2**40 + n)
 
 
-PORT = "openai_port"
 PROMPTS = [prompt(n) for n in range(24)]
 ENGINES = ["hf", "server", pytest.param("vllm", marks=VLLM), pytest.param("vllm-server", marks=VLLM)]
 
@@ -57,8 +55,8 @@ def started(kind, folder, request):
         yield engine, None
         getattr(engine, "close", str)()
         return
-    serving = vllm_server(folder / "log") if kind == "vllm-server" else nullcontext(request.getfixturevalue(PORT))
-    with serving as port, before(port) as (proxy, url):
+    port = request.getfixturevalue({"server": "openai_port", "vllm-server": "vllm_port"}[kind])
+    with before(port) as (proxy, url):
         engine = load(replace(TINY, backend="server", server=url, engine={"concurrency": 64, "timeout": 60}), folder)
         yield engine, proxy
         engine.close()

@@ -78,6 +78,7 @@ class Delivery:
         try:
             done, _ = await asyncio.wait(workers)
         finally:  # Ctrl-C waits for nothing
+            self._stopping = False
             for each in workers:
                 each.cancel()
             await asyncio.gather(*workers, return_exceptions=True)

