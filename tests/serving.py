@@ -36,7 +36,7 @@ def vllm_server(log, *options):
         port = free.getsockname()[1]
     command = f"""-m vllm.entrypoints.openai.api_server --host 127.0.0.1 --port {port} --served-model-name tiny
         --dtype float32 --enforce-eager --enable-lora --max-lora-rank 16 --max-loras 3 --max-cpu-loras 8
-        --kv-cache-memory-bytes {256 << 20}
+        --kv-cache-memory-bytes {256 << 20} --no-enable-chunked-prefill --max-num-batched-tokens 4096
         --lora-target-modules q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"""
     environment = {
         **os.environ,

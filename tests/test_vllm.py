@@ -51,6 +51,9 @@ def test_one_start_serves_the_base_and_three_adapters_and_a_training_before_it_n
     own = [engine.generate(PROMPTS, GREEDY, each) for each in adapters]
     assert engine.generate(PROMPTS, GREEDY) == said
     assert [engine.generate(PROMPTS, GREEDY, each) for each in adapters] == own
+    many = [Prompt((Message("user", f"one {n} two three" * 4),), noise=n) for n in range(300)]
+    warm = replace(GREEDY, temperature=1.0)
+    assert len({each.text for each in engine.generate(many, warm)}) > 20  # more tokens than are read at once
     assert engine.starts == 1
     assert (random.getstate(), torch.random.get_rng_state().tolist()) == states
     listening = [each.laddr.ip for each in psutil.Process().net_connections("inet") if each.status == "LISTEN"]

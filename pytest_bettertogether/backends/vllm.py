@@ -133,9 +133,12 @@ class VLLM:
             outputs: list[Any] = llm.generate(
                 asked, list(parameters), use_tqdm=False, lora_request=self._lora(adapter) if adapter else None
             )
-        except torch.OutOfMemoryError as error:
+        except (AssertionError, RuntimeError, ValueError) as error:  # out of memory is a RuntimeError
+            self.close()  # what is left of it cannot be relied on; whoever asks next gets a new one
+            first = str(error).strip().splitlines()
             raise BackendError(
-                f"out of memory: lower --bt-engine=gpu_memory_utilization=0.8 or max_num_seqs; {error}"
+                f"vLLM {installed()} broke on {len(asked)} prompts: {first[0] if first else error!r} (if memory is "
+                "short: --bt-engine=gpu_memory_utilization=0.8, or a smaller max_num_seqs)"
             ) from error
         return outputs
 
@@ -161,7 +164,9 @@ class VLLM:
             if not self.gpu:  # on a GPU, threads are no part of the result
                 torch.set_num_threads(self.model.recipe.threads)
             layers = linear_layers(self.model, self.offline)
-            llm = start(self.model, self.offline, arguments(self.dtype, self.rank, self.gpu, layers))
+            llm = start(
+                self.model, self.offline, arguments(self.dtype, self.rank, self.gpu, self.encoder.context, layers)
+            )
             self.encoder.context = int(llm.llm_engine.vllm_config.model_config.max_model_len)
             self.starts += 1
             try:

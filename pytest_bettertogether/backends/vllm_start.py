@@ -32,6 +32,9 @@ KEPT = 16
 CPU_CACHE = 1 << 30
 """Bytes of keys and values on a CPU, where vLLM would take most of the memory."""
 
+BATCHED = 4096
+"""Tokens that a CPU takes at once."""
+
 ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",  # tell nobody anything
     "VLLM_DO_NOT_TRACK": "1",
@@ -45,7 +48,7 @@ DEFAULTS = {
 """vLLM is told these by the environment alone; what the user has set stays."""
 
 
-def arguments(dtype: str, rank: int, gpu: bool, layers: Shapes) -> dict[str, Any]:
+def arguments(dtype: str, rank: int, gpu: bool, context: int, layers: Shapes) -> dict[str, Any]:
     """What we tell vLLM's `LLM`, besides which model; the user's own arguments come on top."""
     told = {
         "dtype": dtype,
@@ -64,6 +67,8 @@ def arguments(dtype: str, rank: int, gpu: bool, layers: Shapes) -> dict[str, Any
     }
     if not gpu:
         told |= {"kv_cache_memory_bytes": CPU_CACHE, "enforce_eager": True}  # compiling takes longer than it saves
+        # 0.32 on a CPU breaks on a prompt that is read in parts and has a seed.
+        told |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(BATCHED, context)}
     return told
 
 
