@@ -223,6 +223,7 @@ def test_a_grid_behind_faults_ends_as_without_them(pytester, openai_port, hurrie
     with before(openai_port, share=0.2, seed=1, hang=2.5) as (proxy, url):
         done, faulty = grid(pytester, "faulty", *server, f"--bt-server={url}#tiny")
         asked = len(proxy.requests)
+        print(dict(proxy.met))  # noqa: T201 - pytest -s shows the table of faults
         assert all(proxy.met[kind] for kind in KINDS)
         _, again = grid(pytester, "faulty", *server, f"--bt-server={url}#tiny")
         assert len(proxy.requests) - asked <= 4  # what it asks to get acquainted: the rest replays
