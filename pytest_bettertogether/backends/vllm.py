@@ -20,7 +20,7 @@ from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRo
 from .encoding import Encoder
 from .training import train_copy, versions
 from .vllm_probe import linear_layers, probe
-from .vllm_start import arguments, installed, smallest_rank, start
+from .vllm_start import arguments, installed, smallest_rank, start, undisturbed
 
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
     from ..models import Model
@@ -127,12 +127,11 @@ class VLLM:
     def _ask(self, encoded: Sequence[Sequence[int]], parameters: Sequence[Any], adapter: Adapter | None) -> list[Any]:
         if not encoded:
             return []
-        llm = self._started()
         asked = [{"prompt_token_ids": list(ids)} for ids in encoded]
         try:
-            outputs: list[Any] = llm.generate(
-                asked, list(parameters), use_tqdm=False, lora_request=self._lora(adapter) if adapter else None
-            )
+            with undisturbed():
+                llm, lora = self._started(), self._lora(adapter) if adapter else None
+                outputs: list[Any] = llm.generate(asked, list(parameters), use_tqdm=False, lora_request=lora)
         except (AssertionError, RuntimeError, ValueError) as error:  # out of memory is a RuntimeError
             self.close()  # what is left of it cannot be relied on; whoever asks next gets a new one
             first = str(error).strip().splitlines()

@@ -73,11 +73,11 @@ def arguments(dtype: str, rank: int, gpu: bool, context: int, layers: Shapes) ->
 
 
 def start(model: "Model", offline: bool, told: dict[str, Any]) -> Any:
-    """A started vLLM, which this process's random numbers do not notice. Raises BackendError if it does not start."""
+    """A started vLLM. Raises BackendError if it does not start."""
     os.environ.update(ENVIRONMENT)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    with warnings.catch_warnings(), quiet(), _undisturbed():
+    with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # vLLM's own, of which users can change nothing
         try:
             from vllm import LLM
@@ -105,8 +105,8 @@ def _place(model: "Model", offline: bool) -> dict[str, str]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """The process's own random numbers go on as if nothing had been: vLLM seeds all generators when it starts."""
+def undisturbed() -> Iterator[None]:
+    """The process's own random numbers go on as if nothing had been: vLLM seeds all generators, and draws from them."""
     plain, arrays = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:
