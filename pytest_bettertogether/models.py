@@ -96,7 +96,7 @@ def of_server(url: str, name: str = "", **details: Any) -> Model:
     base, served = split_url(url)
     host = base.split("//", 1)[1].partition("/")[0].replace(":", "-")
     shown = f"{served.replace('/', '--')}@{host}" if served else host
-    details = {"revision": "", "backend": "server", **details}
+    details = {"revision": "", "backend": "server", "recipe": PAPER, **details}
     return Model(name or shown, "", server=url, **details)
 
 

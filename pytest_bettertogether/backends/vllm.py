@@ -18,6 +18,7 @@ from ..program import Adapter
 from ..recipe import LoraTuning, Sampling
 from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
 from .encoding import Encoder
+from .loading import best_dtype
 from .training import train_copy, versions
 from .vllm_probe import linear_layers, probe
 from .vllm_start import arguments, installed, smallest_rank, start, undisturbed
@@ -37,8 +38,8 @@ class VLLM:
         self.encoder, self.identity = Encoder.of(model, offline)
         self.encoder.context = min(self.encoder.context, int(model.engine.get("max_model_len", self.encoder.context)))
         self.gpu = torch.cuda.is_available()
-        chosen = "bfloat16" if self.gpu else "float32"
-        self.dtype = chosen if model.recipe.dtype == "auto" else model.recipe.dtype
+        device = torch.device("cuda" if self.gpu else "cpu")
+        self.dtype = str(best_dtype(device, model.recipe.dtype)).removeprefix("torch.")
         self.rank = int(model.engine.get("max_lora_rank", smallest_rank(model.recipe.lora.rank)))
         self.starts = 0
         self._llm: Any = None
