@@ -195,6 +195,12 @@ def test_log_likelihoods_are_those_of_the_hf_engine(engine, hf, adapters):
     assert engine.loglikelihood([]) == []
 
 
+def test_a_chat_written_out_is_the_hf_engines(engine, hf):
+    for one in PROMPTS[:3]:
+        assert engine.chat_text(one.messages) == hf.chat_text(one.messages)
+        assert engine.chat_text(one.messages, answer=False) == hf.chat_text(one.messages, answer=False)
+
+
 def test_training_gives_an_adapter_that_the_engine_answers_with(engine, hf):
     rows = [TrainingRow(each.messages, "answer: berim") for each in PROMPTS]
     trained = engine.finetune(rows, LORA, seed=3)

@@ -17,6 +17,7 @@ import openai
 from ..engines import ServerOptions, is_local, split_url
 from ..errors import BackendError
 from ..program import Adapter
+from ..prompt import Message
 from ..recipe import LoraTuning, Sampling
 from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, wire
 from .delivery import Delivery, Refused
@@ -148,6 +149,15 @@ class Server:
 
         self._run(wave())
         return [found[i] for i in range(len(items))]
+
+    def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:
+        """A chat as the template of the local copy writes it. Raises BackendError where there is none."""
+        if self.encoder is None:
+            raise BackendError(
+                f"{self.where} does not show its chat template: name a local copy of the weights with --bt-model and "
+                "the URL with --bt-server"
+            )
+        return self.encoder.chat_text(messages, answer)
 
     def finetune(
         self,

@@ -15,6 +15,7 @@ import torch
 
 from ..errors import BackendError
 from ..program import Adapter
+from ..prompt import Message
 from ..recipe import LoraTuning, Sampling
 from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
 from .encoding import Encoder
@@ -94,6 +95,10 @@ class VLLM:
         parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
         outputs = self._ask([ids for ids, _ in pairs], [parameters] * len(pairs), adapter)
         return [_likelihood(ids, count, each) for (ids, count), each in zip(pairs, outputs, strict=True)]
+
+    def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:
+        """A chat as the template writes it."""
+        return self.encoder.chat_text(messages, answer)
 
     def finetune(
         self,
