@@ -1,5 +1,6 @@
 """Running cells: engines loaded once, data read once, finished steps shared between strategies."""
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -8,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 from .abilities import Ability
-from .backends import Backend
 from .budget import Budget
 from .data import Splits, clusters, digest, fingerprint
 from .errors import DataError
@@ -53,6 +53,9 @@ class Cells:
     where: Where = field(default_factory=Where)
     """Where the tasks' data are."""
     _searches: Searches | None = None
+    replay_tests: bool = False
+    """Let test evaluations replay what a server of unknown weights answered in earlier runs."""
+    _run_name: str = field(default_factory=lambda: uuid.uuid4().hex)
     _engine: tuple[Model, Journaled] | None = None
     _splits: dict[Path, Splits] = field(default_factory=dict)
     _paid: Paid = field(default_factory=Paid)
@@ -187,7 +190,7 @@ class Cells:
         program = suite.task.program
         return program.state(engine) if isinstance(program, Frozen) else ProgramState()
 
-    def _experiment(self, suite: Suite, model: Model, seed: int, backend: Backend) -> Experiment:
+    def _experiment(self, suite: Suite, model: Model, seed: int, backend: Journaled) -> Experiment:
         return Experiment(
             task=suite.name,
             model=model.name,
@@ -202,6 +205,7 @@ class Cells:
             progress=self.progress,
             extra=suite.task.extra,
             searches=self.searches,
+            tester=None if self.replay_tests else backend.on_test(self._run_name),
         )
 
     @property
@@ -219,8 +223,14 @@ class Cells:
 
     def close(self) -> None:
         """Let go of engine and journal."""
-        self._engine = None
+        self._let_go()
         self.journal.close()
+
+    def _let_go(self) -> None:
+        """Of the engine in use, which may hold connections or a GPU."""
+        if self._engine:
+            getattr(self._engine[1].engine, "close", str)()
+        self._engine = None
 
     def _remember(self, owner: tuple[Path, str, int], path: StepPath, work: Callable[[], Outcome]) -> Outcome:
         key = (*owner, path)
@@ -234,7 +244,7 @@ class Cells:
     def _backend(self, model: Model) -> Journaled:
         if self._engine is None or self._engine[0] != model:
             self._paid = self.paid()
-            self._engine = None  # let go of the old weights before loading the new ones
+            self._let_go()  # of the old weights before loading the new ones
             engine = load(model, self.journal.adapters, self.offline)
             known = f"engine {engine_key(model)}"
             if self.journal.get(known) != engine.describe():  # plans know an engine by this

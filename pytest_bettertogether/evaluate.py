@@ -60,6 +60,8 @@ class Experiment:
     """What optimisation begins with, and what `zero` is: the program as written, unless it is a frozen one."""
     made: tuple[str, ...] = ()
     """The steps that made `start`."""
+    tester: Backend | None = None
+    """What the final evaluation asks, where that is not `backend`."""
     progress: Progress = field(default_factory=Progress)
     extra: Mapping[str, Metric] = field(default_factory=dict)
     """The task's further metrics."""
@@ -77,6 +79,10 @@ class Experiment:
     def test_seed(self, path: Sequence[str]) -> int:
         """The seed of the final evaluation after these steps: a frozen program is sampled as its cell was."""
         return self.derive(*self.made, *path, "test")
+
+    def on_test(self) -> "Experiment":
+        """As the final evaluation has it."""
+        return replace(self, backend=self.tester or self.backend)
 
     def run(
         self, state: ProgramState, examples: Sequence[Example], sampling: Sampling, seed: int, attempt: int = 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .backends import (
+    Arriving,
     Backend,
     Chatting,
     Completion,
@@ -24,6 +25,7 @@ from .backends import (
     Training,
     TrainingRow,
     adapter_digest,
+    untrainable,
 )
 from .budget import Budget
 from .errors import BackendError
@@ -67,14 +69,66 @@ class Journaled:
         """The engine's own description."""
         return self.identity
 
+    @property
+    def untrainable(self) -> str:
+        """Why the engine cannot fine-tune."""
+        return untrainable(self.engine)
+
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None, run: str = ""
     ) -> list[Completion]:
         """Replay this very batch whole, or compute it whole and keep it.
 
         Two processes that need the same batch at once both compute it: it is short, and they get the same.
+        Of an engine whose rows are apart, each row is replayed or computed and kept. What is kept under
+        the name of a `run` is replayed under that name alone.
         """
-        key = _key(
+        if self.identity.get("rows") == "apart":
+            return self._generate_apart(prompts, sampling, adapter, run)
+        key = self._completions(prompts, sampling, adapter, run)
+        kept = self.journal.get(key, "completion entry")
+        if kept is not None:
+            return [Completion(*each) for each in kept]
+        self.budget.allow(len(prompts))
+        completions = self.engine.generate(prompts, sampling, adapter)
+        self._paid_for(key, completions)
+        return completions
+
+    def on_test(self, run: str) -> "Backend":
+        """What a test evaluation of this run asks: the same engine.
+
+        But where nothing tells the engine's weights, it is not answered with what an earlier run was answered.
+        """
+        unknown = self.identity.get("weights") == self.identity.get("revision") == ""
+        return OnTest(self, run) if unknown else self
+
+    def _generate_apart(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None, run: str
+    ) -> list[Completion]:
+        keys = [self._completions([each], sampling, adapter, run) for each in prompts]
+        found: dict[int, Completion] = {}
+        for i, key in enumerate(keys):
+            kept = self.journal.get(key, "completion entry")
+            if kept is not None:
+                found[i] = Completion(*kept[0])
+        left = [i for i in range(len(prompts)) if i not in found]
+        if left:
+            self.budget.allow(len(left))
+
+            def arrived(place: int, completion: Completion) -> None:
+                found[left[place]] = completion
+                self._paid_for(keys[left[place]], [completion])
+
+            asked = [prompts[i] for i in left]
+            if isinstance(self.engine, Arriving):
+                self.engine.generate_each(asked, sampling, adapter, arrived)
+            else:
+                for place, completion in enumerate(self.engine.generate(asked, sampling, adapter)):
+                    arrived(place, completion)
+        return [found[i] for i in range(len(prompts))]
+
+    def _completions(self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None, run: str) -> str:
+        return _key(
             "completions",
             self.identity,
             adapter=adapter.digest if adapter else "",
@@ -84,17 +138,14 @@ class Journaled:
                 [_turns(each.messages), each.text, each.stop, each.noise if sampling.temperature else 0]
                 for each in prompts
             ],
+            **({"run": run} if run else {}),
         )
-        kept = self.journal.get(key, "completion entry")
-        if kept is not None:
-            return [Completion(*each) for each in kept]
-        self.budget.allow(len(prompts))
-        completions = self.engine.generate(prompts, sampling, adapter)
+
+    def _paid_for(self, key: str, completions: Sequence[Completion]) -> None:
         prompt_tokens = sum(each.prompt_tokens for each in completions)
         self._spend(Usage(len(completions), prompt_tokens, sum(each.completion_tokens for each in completions)))
         kept = [[each.text, each.prompt_tokens, each.completion_tokens, each.truncated] for each in completions]
         self.journal.put(key, kept)
-        return completions
 
     def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
         """As `generate`. Raises BackendError where the engine cannot say how likely a text is."""
@@ -204,6 +255,20 @@ class Journaled:
             truncated=kept["truncated"],
             dropped=kept["dropped"],
         )
+
+
+class OnTest:
+    """An engine behind the journal as one run's test evaluations see it."""
+
+    def __init__(self, journaled: Journaled, run: str) -> None:
+        self.journaled, self.run = journaled, run
+        self.describe, self.finetune = journaled.describe, journaled.finetune
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+    ) -> list[Completion]:
+        """Replay what this run was answered, or ask."""
+        return self.journaled.generate(prompts, sampling, adapter, self.run)
 
 
 def _turns(messages: Sequence[Message]) -> list[list[str]]:

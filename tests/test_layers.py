@@ -24,7 +24,7 @@ LAYERS = [
     ["models", "suite", "freezing"],
     ["journaled", "upkeep", "searching", "forms"],
     ["journal"],
-    ["backends", "sources", "tiny"],
+    ["backends", "sources", "tiny", "engines"],
     ["recipe", "prompt", "raw"],
     ["data"],
     ["budget"],
@@ -52,7 +52,10 @@ NOUNS = {
     "extras",
     "abilities",
 }
-ENGINES = {"torch", "transformers", "peft", "datasets", "vllm", "safetensors", "tokenizers", "accelerate"}
+ENGINES = {
+    *("torch", "transformers", "peft", "datasets", "vllm", "safetensors", "tokenizers", "accelerate"),
+    *("openai", "httpx", "httpx2"),
+}
 SEARCH = {"datasets", "bm25s", "Stemmer", "pyarrow", "huggingface_hub"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -7,7 +7,7 @@ by name at run time, because they alone bring in torch and its friends.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -145,3 +145,26 @@ class Chatting(Protocol):
     def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:
         """A chat as text, for `Prompt.text`: up to where the answer begins, or else to go on with its last message."""
         ...
+
+
+@runtime_checkable
+class Arriving(Protocol):
+    """An engine whose completions arrive one by one; a row's completion does not depend on its batch.
+
+    It says `rows: apart` of itself, so that each row is kept as it arrives and replayed alone.
+    """
+
+    def generate_each(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        adapter: Adapter | None,
+        arrived: Callable[[int, Completion], None],
+    ) -> None:
+        """Complete every prompt; `arrived` hears of each, with its place among the prompts, in any order."""
+        ...
+
+
+def untrainable(backend: object) -> str:
+    """Why an engine cannot fine-tune, in an attribute of that name; empty for one that can."""
+    return str(getattr(backend, "untrainable", ""))

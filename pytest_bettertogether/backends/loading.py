@@ -1,7 +1,6 @@
 """Loading a model of the hub or of a folder: device, type, memory, chat template, and what to do where that fails."""
 
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -52,13 +51,8 @@ def load(model: "Model", device: torch.device, offline: bool) -> tuple[Any, Any,
             tokenizer = AutoTokenizer.from_pretrained(model.path, **where)
             base = AutoModelForCausalLM.from_pretrained(model.path, dtype=dtype, **where)
     except (OSError, ValueError) as error:
-        raise BackendError(_complaint(model, error, offline)) from error
-    if tokenizer.chat_template is None and model.recipe.prompt == "chat":
-        raise BackendError(
-            f"model {model.name}: {model.path!r} has no chat template; use an instruct or chat model, "
-            "or prompts without one: --bt-set=prompt=raw"
-        )
-    tokenizer.model_max_length = sys.maxsize  # generate() checks lengths itself, with an error
+        raise BackendError(complaint(model, error, offline)) from error
+    check_template(model, tokenizer)
     try:
         base = base.to(device).eval()
     except RuntimeError as error:
@@ -71,7 +65,16 @@ def load(model: "Model", device: torch.device, offline: bool) -> tuple[Any, Any,
     return tokenizer, base, room
 
 
-def _complaint(model: "Model", error: Exception, offline: bool) -> str:
+def check_template(model: "Model", tokenizer: Any) -> None:
+    """Raise BackendError for a model that is not for chats, where chats are what prompts are."""
+    if tokenizer.chat_template is None and model.recipe.prompt == "chat":
+        raise BackendError(
+            f"model {model.name}: {model.path!r} has no chat template; use an instruct or chat model, "
+            "or prompts without one: --bt-set=prompt=raw"
+        )
+
+
+def complaint(model: "Model", error: Exception, offline: bool) -> str:
     """What is wrong with a model that cannot be loaded, and what to do."""
     causes: list[BaseException] = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:

@@ -101,7 +101,7 @@ def run_seed(
     seed = experiment.test_seed(paths[chosen])
     experiment.progress.begin("test", len(experiment.splits.test))
     state = optimized.states[chosen]
-    evaluation = evaluate(experiment, state, experiment.splits.test, seed, PER_SEED)
+    evaluation = evaluate(experiment.on_test(), state, experiment.splits.test, seed, PER_SEED)
     return SeedResult(
         seed=experiment.seed,
         examples=evaluation.examples,

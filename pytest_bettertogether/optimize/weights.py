@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..backends import Training, TrainingRow
+from ..backends import Training, TrainingRow, untrainable
 from ..evaluate import Experiment
 from ..forms import FORMS, Form
 from ..lockstep import Run
 from ..program import Program, ProgramState
-from ..results import StepRecord
+from ..results import StepRecord, Usage
 from .bootstrap import Traces, bootstrap
 from .outcome import Outcome
 
@@ -19,9 +19,13 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
 
     The program in `state`, its demos included, makes the traces on all of train; the rows
     hold the vanilla prompt. After an earlier w the new adapter begins as a copy of that one.
-    With fewer passing traces than the recipe's `min_traces` the step is refused.
+    With fewer passing traces than the recipe's `min_traces` the step is refused; on an engine that
+    cannot train it is refused before anything is run.
     """
     began = time.perf_counter()
+    if reason := untrainable(experiment.backend):
+        nothing = StepRecord("".join(path), Usage(), runs=0, traces_passed=0, distinct_outputs=0, seconds=0.0)
+        return Outcome(state, nothing, f"step w: {reason}")
     recipe = experiment.recipe.lora
     experiment.progress.begin("".join(path), len(experiment.splits.train) * recipe.attempts)
     experiment.progress.detail("traces")

@@ -11,7 +11,9 @@ def pytest_bettertogether_models(register: Callable[..., None]) -> None:
         @pytest.hookimpl(optionalhook=True)  # lets `pytest -p no:bettertogether` work
         def pytest_bettertogether_models(register):
             register("mistral", "mistralai/Mistral-7B-Instruct-v0.2", revision="3ad372f")
+            register("small", "https://api.example.com/v1#small-1")
 
-    The arguments are those of `pytest_bettertogether.models.Model`: name, path (a local folder
-    or a hub id), revision, backend ("module:Class"), recipe.
+    The arguments are those of `pytest_bettertogether.models.Model`: name, path (a local folder,
+    a hub id, or the URL of a server), revision, backend (hf, vllm, server or "module:Class"), recipe,
+    server (where a server has what `path` is the local copy of), engine (a dict, as --bt-engine).
     """

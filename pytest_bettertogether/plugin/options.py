@@ -99,6 +99,13 @@ def _assignment(text: str) -> str:
     return text
 
 
+def _pair(text: str) -> str:
+    key, equals, _ = text.partition("=")
+    if not key.strip() or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=VALUE, as in max_model_len=4096")
+    return text
+
+
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -111,10 +118,33 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 OPTIONS = (
     Option(
         "model",
-        "Model to run the suites on: a registered name, a local folder or a hub id; repeatable (default: tiny).",
+        "Model to run the suites on: a registered name, a local folder, a hub id or the URL of an OpenAI-compatible "
+        "server, with #name where it serves several; repeatable (default: tiny).",
         "NAME",
         many=True,
         default=("tiny",),
+    ),
+    Option(
+        "backend",
+        "Engine that runs the models: hf (transformers and peft), vllm (in this process) or server (default: the "
+        "model's own, or else vllm where it is installed and a GPU is there, or else hf).",
+        "hf|vllm|server",
+        _one_of("hf", "vllm", "server"),
+    ),
+    Option(
+        "server",
+        "Base URL of the OpenAI-compatible server that has the models, as in http://127.0.0.1:8000/v1, with #name "
+        "where it knows a model by another name; --bt-model is then the local copy of the weights, whose tokenizer "
+        "is used and which step w trains (default: the model's own).",
+        "URL",
+    ),
+    Option(
+        "engine",
+        "Tell the engine something, as in tensor_parallel_size=2 (vllm: its engine arguments) or concurrency=32 "
+        "(server: concurrency, timeout, retries, errors, api_key_env); repeatable (default: none).",
+        "KEY=VALUE",
+        _pair,
+        many=True,
     ),
     Option(
         "strategy",
@@ -285,6 +315,12 @@ def add_options(parser: pytest.Parser) -> None:
         "winner picked on dev (default: only where --bt-select=best needs it).",
     )
     group.addoption(
+        "--bt-replay-tests",
+        action="store_true",
+        help="Let a test evaluation replay what a server of unknown weights answered in an earlier run (default: ask "
+        "the server anew, for it may have another model by now).",
+    )
+    group.addoption(
         "--bt-plan",
         action="store_true",
         help="Print what the collected cells would cost, and what of it the journal holds, without loading a model; "
@@ -323,6 +359,7 @@ def asked(config: pytest.Config) -> bool:
         "offline",
         "force",
         "fresh",
+        "replay_tests",
         "dev_scores",
         "plan",
         "update_baselines",

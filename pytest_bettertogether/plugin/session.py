@@ -37,6 +37,12 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..harness.abilities import Wanted
     from ..models import Model
 
+SHAPING = (
+    *("--bt-model", "--bt-backend", "--bt-server", "--bt-engine", "--bt-seeds", "--bt-set", "--bt-strategy"),
+    *("--bt-data-dir", "--bt-retrieval"),
+)
+"""Options that shape a cell's result."""
+
 
 @dataclass
 class Session:
@@ -69,9 +75,18 @@ class Session:
         from .placement import place
 
         settings = self.settings
-        self.claim = place(self.config)
+        if any(model.backend != "server" for model in settings.models):
+            self.claim = place(self.config)
         journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
-        cells = Cells(journal, settings.limit, settings.select, settings.dev, settings.offline, budget)
+        cells = Cells(
+            journal,
+            settings.limit,
+            settings.select,
+            settings.dev,
+            settings.offline,
+            budget,
+            replay_tests=settings.replay_tests,
+        )
         cells.where = settings.where
         return cells
 
@@ -316,6 +331,6 @@ def _accept(node: pytest.Item) -> str:
         name, equals, _ = word.partition("=")
         if name == "--bt-force":
             kept.append(word)
-        elif name in ("--bt-model", "--bt-seeds", "--bt-set", "--bt-strategy", "--bt-data-dir", "--bt-retrieval"):
+        elif name in SHAPING:
             kept.append(word if equals else f"{word}={next(words, '')}")
     return " ".join(["pytest", f"'{_nodeid(node)}'", *map(shlex.quote, kept), "--bt-update-baselines"])

@@ -2,15 +2,16 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from ..engines import is_url, read_argument
 from ..extras import missing
-from ..models import BUILT_IN, Model, find
+from ..models import BUILT_IN, Model, check_offline, choose, find, of_server
 from ..strategy import Strategy
 from ..where import Where
 from .options import OPTIONS, Option
@@ -47,6 +48,7 @@ class Settings:
     dev: bool
     journal: Path
     fresh: bool
+    replay_tests: bool
     export: Path | None
     plan: bool
     budget: tuple[int | None, int | None, float | None]
@@ -65,8 +67,9 @@ def read_settings(config: pytest.Config) -> Settings:
     value = {each.name: _value(config, each) for each in OPTIONS}
     update = config.getoption("bt_update_baselines")
     _check_writing(config, update, value)
-    models = _models(config, value["model"], value["set"] or ())
-    check(config, len(models))
+    offline = _offline(config)
+    models = _models(config, value, offline)
+    check(config, sum(model.backend != "server" for model in models))
     return Settings(
         models=models,
         strategies=tuple(Strategy.parse(text) for text in dict.fromkeys(value["strategy"] or ())),
@@ -84,10 +87,11 @@ def read_settings(config: pytest.Config) -> Settings:
         dev=config.getoption("--bt-dev-scores"),
         journal=_journal(config, value["journal"]),
         fresh=config.getoption("--bt-fresh"),
+        replay_tests=config.getoption("--bt-replay-tests"),
         export=_export(config, value["export"]),
         plan=_plan(config),
         budget=(value["max-calls"], value["max-tokens"], value["max-minutes"]),
-        offline=_offline(config),
+        offline=offline,
         where=_where(config, value["data-dir"], value["retrieval"]),
         force=config.getoption("--bt-force"),
         reports=tuple(_destination(config, text) for text in dict.fromkeys(value["report"] or ())),
@@ -162,27 +166,40 @@ def _origin(config: pytest.Config, name: str, written: bool = False) -> str:
     return ini + (f" in {config.inipath}" if config.inipath else "")
 
 
-def _models(config: pytest.Config, names: Sequence[str], assignments: Sequence[str]) -> tuple[Model, ...]:
-    """The models to run, with the recipe values that were set."""
+def _models(config: pytest.Config, value: Mapping[str, Any], offline: bool) -> tuple[Model, ...]:
+    """The models to run, each with its engine and the recipe values that were set."""
     known = dict(BUILT_IN)
 
     def register(name: str, path: str, **details: Any) -> None:
         if name in known:
             raise pytest.UsageError(f"pytest_bettertogether_models: model {name!r} is registered twice")
-        known[name] = Model(name, path, **details)
+        try:
+            known[name] = of_server(path, name, **details) if is_url(path) else Model(name, path, **details)
+        except ValueError as error:
+            raise pytest.UsageError(f"pytest_bettertogether_models: model {name!r}: {error}") from None
 
     config.hook.pytest_bettertogether_models(register=register)
     try:
-        models = [find(name, known) for name in dict.fromkeys(names)]
+        models = [find(name, known) for name in dict.fromkeys(value["model"])]
     except ValueError as error:
         raise pytest.UsageError(f"{_origin(config, 'model')}: {error}") from None
     try:
-        pairs = dict(text.split("=", 1) for text in assignments)
-        return tuple(
+        pairs = dict(text.split("=", 1) for text in value["set"] or ())
+        models = [
             replace(model, recipe=model.recipe.override_text(pairs), overridden=frozenset(pairs)) for model in models
-        )
+        ]
     except ValueError as error:
         raise pytest.UsageError(f"{_origin(config, 'set')}: {error}") from None
+    told = {
+        key.strip(): read_argument(text) for key, _, text in (each.partition("=") for each in value["engine"] or ())
+    }
+    try:
+        models = [choose(model, value["backend"] or "", value["server"] or "", told) for model in models]
+        for model in models if offline else ():
+            check_offline(model)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    return tuple(models)
 
 
 def _journal(config: pytest.Config, written: str) -> Path:

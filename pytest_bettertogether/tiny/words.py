@@ -29,7 +29,10 @@ FILLERS = words(
     "dimensions readings numbers kind sort class type group question answer search query context passages facts "
     "problem step step-by-step few number"
 )
-SMALL = words("the of a an in to for with this that by and or is are on at as has had was from now then so it its one who whom what be take tell")
+SMALL = words(
+    "the of a an in to for with this that by and or is are on at as has had was from now then so it its one who whom "
+    "what be take tell"
+)
 """Words that sentences of made-up templates are filled up with."""
 CLUSTERS = words("st nd ck th sh ch ss ll ght wn ng rd ff pp tt rn ed ou ea oi ie ai e y d s")
 """Letters that no syllable has, as ordinary words do: pieces of one letter are copied too."""
