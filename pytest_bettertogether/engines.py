@@ -15,6 +15,9 @@ BACKENDS: Mapping[str, str] = {
     "server": "pytest_bettertogether.backends.server:Server",
 }
 
+BLOCKS: Mapping[str, int] = {"vllm": 0}
+"""`search.block` of engines for which one large batch is cheaper than asking fewer things: all of V at once."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Arguments = Mapping[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 from .backends import Backend
 from .backends.devices import usable
 from .data import digest
-from .engines import BACKENDS, check_arguments, check_url, default, is_local, is_url, missing, split_url
+from .engines import BACKENDS, BLOCKS, check_arguments, check_url, default, is_local, is_url, missing, split_url
 from .recipe import ENGINE, LoraTuning, PromptSearch, Recipe, Sampling
 from .tiny import WEIGHTS
 
@@ -124,7 +124,10 @@ def choose(model: Model, backend: str = "", server: str = "", engine: Mapping[st
         if not where:
             raise ValueError(f"where is the server of model {model.name}? as in --bt-server=http://127.0.0.1:8000/v1")
         check_url(where)
-    return replace(model, backend=chosen, server=where, engine=arguments)
+    recipe, default_block = model.recipe, PromptSearch().block
+    if chosen in BLOCKS and recipe.search.block == default_block and "search.block" not in model.overridden:
+        recipe = recipe.override({"search.block": BLOCKS[chosen]})
+    return replace(model, backend=chosen, server=where, engine=arguments, recipe=recipe)
 
 
 def check_offline(model: Model) -> None:

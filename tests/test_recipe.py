@@ -1,8 +1,12 @@
 """Recipes and their overrides."""
 
+from dataclasses import replace
+
 import pytest
 
-from pytest_bettertogether.recipe import Recipe
+from pytest_bettertogether import models
+from pytest_bettertogether.models import Model, choose
+from pytest_bettertogether.recipe import PromptSearch, Recipe
 
 
 def test_the_defaults_are_the_papers():
@@ -38,3 +42,20 @@ def test_values_are_overridden_by_path():
 def test_a_wrong_override_is_refused(values, problem):
     with pytest.raises(ValueError, match=problem):
         Recipe().override(values)
+
+
+def test_engines_for_which_one_large_batch_is_cheaper_are_asked_for_all_of_v_at_once(monkeypatch):
+    monkeypatch.setattr(models, "missing", lambda backend: "")
+    paper, mine = Model("paper", "org/paper"), Recipe(search=PromptSearch(block=8))
+    blocks = {
+        "hf": choose(paper, "hf"),
+        "vllm": choose(paper, "vllm"),
+        "its own": choose(replace(paper, recipe=mine), "vllm"),
+        "set": choose(replace(paper, overridden=frozenset({"search.block"})), "vllm"),
+    }
+    assert {name: each.recipe.search.block for name, each in blocks.items()} == {
+        "hf": 64,
+        "vllm": 0,
+        "its own": 8,
+        "set": 64,
+    }
