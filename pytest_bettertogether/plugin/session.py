@@ -3,14 +3,13 @@
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -36,6 +35,8 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..gate.verdict import Baseline, Mode, Terms
     from ..harness.abilities import Wanted
     from ..models import Model
+
+Done = TypeVar("Done")
 
 SHAPING = (
     *("--bt-model", "--bt-backend", "--bt-server", "--bt-engine", "--bt-seeds", "--bt-set", "--bt-strategy"),
@@ -236,8 +237,7 @@ class Session:
     def run(self, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
         """Run a cell on behalf of an item, and note what it cost or why it broke."""
         __tracebackhide__ = True
-        with self._working(attempt):
-            result = self.cells.run(attempt.suite, model, strategy, self.settings.seeds)
+        result = self._work(attempt, lambda cells: cells.run(attempt.suite, model, strategy, self.settings.seeds))
         result = replace(result, measure=partial(self.measure, attempt, model, result))
         if strategy.id == attempt.strategy:
             attempt.result = result
@@ -257,8 +257,7 @@ class Session:
             how = Form(**form)
         except TypeError:
             pytest.fail(f"harness() takes {', '.join(each.name for each in fields(Form))}, got {form}", pytrace=False)
-        with self._working(attempt):
-            found = self.cells.abilities(attempt.suite, model, result, tasks, how)
+        found = self._work(attempt, lambda cells: cells.abilities(attempt.suite, model, result, tasks, how))
         own = result.strategy == attempt.strategy
         if own:
             attempt.note(found)
@@ -266,9 +265,11 @@ class Session:
         terms = replace(self.terms, alpha=settings.alpha)
         return Abilities(found, terms, gated, attempt.note if own else tuple)
 
-    @contextmanager
-    def _working(self, attempt: Attempt) -> Iterator[None]:
-        """Whatever happens in here is the attempt's: what it cost, what broke it, what stopped it."""
+    def _work(self, attempt: Attempt, job: "Callable[[Cells], Done]") -> Done:
+        """Whatever happens in a job is the attempt's: what it cost, what broke it, what stopped it.
+
+        No context manager: contextlib would give an error its whole traceback back.
+        """
         __tracebackhide__ = True
         began = time.perf_counter()
         self.running = attempt
@@ -279,7 +280,7 @@ class Session:
             cells.progress = Progress(line.show)
             before = cells.paid()
             try:
-                yield
+                return job(cells)
             finally:
                 line.clear()
                 now = cells.paid()
