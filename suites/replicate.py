@@ -58,7 +58,7 @@ def section(records, run):
     table = [line.rstrip() for line in lines(records, Style(width=100))]
     made = sum(each.paid.usage.lm_calls for each in records)
     took = f"In {run['seconds'] / 60:.0f} minutes on 2 CPU cores" if made else "Replayed from the journal"
-    where = f"{took}, at commit {run['commit']}; the whole page: [{OUT}/report.html]({OUT}/report.html)."
+    where = f"{took}, at commit {run['commit']}; the command leaves the whole page at {OUT}/report.html."
     parts = [wrap(each, 120) for each in (where, *_reading(results))]
     return (
         "\n".join(["", "```text", "$ tox -e replicate", *table, "```", *(f"\n{chr(10).join(each)}" for each in parts)])
