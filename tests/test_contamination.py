@@ -110,5 +110,5 @@ def test_the_look_ups_answer_is_found_by_the_right_queries():
             if asked.format(name=name, inner=inner, outer=outer) == row["question"]
         )
         middle = facts[inner, name]
-        assert f"The {inner} of {name} is {middle}." in lookup.search(f"{inner} {name}")
-        assert f"The {outer} of {middle} is {row['answer']}." in lookup.search(f"{outer} {middle}")
+        assert f"The {inner} of {name} is {middle}." in lookup.search([f"{inner} {name}"], k=2)[0]
+        assert f"The {outer} of {middle} is {row['answer']}." in lookup.search([f"{outer} {middle}"], k=2)[0]

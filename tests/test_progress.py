@@ -95,7 +95,7 @@ def test_quiet_shows_none(slow):
 
 
 def test_elsewhere_it_is_plain_lines_now_and_then(slow):
-    slow.makeconftest(SLOW + "\nfrom pytest_bettertogether.plugin import terminal\n\nterminal.PLAIN = 0.3\n")
+    slow.makeconftest(SLOW + "\nfrom pytest_bettertogether.plugin import terminal\n\nterminal.PLAIN = 0.02\n")
     result = slow.run(*COMMAND)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["parity[[]parrot-p] seed 0, p: candidate * of 9, */*"])

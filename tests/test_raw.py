@@ -108,7 +108,7 @@ ROWS = [{"id": n, "question": f"number {n}", "answer": ("even", "odd")[n % 2]} f
 
 
 class RawOnly(Scripted):
-    """Answers texts; a chat would have no text to answer."""
+    """Answers texts; a chat would have no text to answer. Untuned and without examples it gets a third wrong."""
 
     def __init__(self):
         super().__init__(None)
@@ -117,7 +117,9 @@ class RawOnly(Scripted):
     def generate(self, prompts, sampling, adapter=None):
         self.prompts += prompts
         numbers = [int(prompt.text.rpartition("Question: number ")[2].split()[0]) for prompt in prompts]
-        return [Completion(f" see. We know.\nAnswer: {('even', 'odd')[n % 2]}", 9, 3) for n in numbers]
+        lost = [not adapter and "Question: number" not in prompt.text.rpartition("---")[0] for prompt in prompts]
+        said = [("even", "odd")[(n + (bare and n % 3 == 0)) % 2] for n, bare in zip(numbers, lost)]
+        return [Completion(f" see. We know.\nAnswer: {each}", 9, 3) for each in said]
 
 
 def test_every_step_asks_in_the_recipes_form_and_trains_on_it():

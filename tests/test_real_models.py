@@ -294,7 +294,7 @@ def test_gated_and_unknown_models_say_what_to_do():
     def complaint(kind):
         outer = OSError("many\nlines")
         outer.__cause__ = kind.__new__(kind)  # the hub's answer, which its constructor wants, tells us nothing
-        return loading._complaint(LLAMA2, outer, offline=False)
+        return loading.complaint(LLAMA2, outer, offline=False)
 
     assert "is gated: accept its licence on its page at the hub, then log in with `hf auth login`" in complaint(
         errors.GatedRepoError
