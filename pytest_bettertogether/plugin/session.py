@@ -173,7 +173,10 @@ class Session:
         needs = suite.task.needs
         if not needs or needs in model.abilities or self.settings.force:
             return ""
-        return f"{suite.name} needs a model that can {needs}, and {model.name} cannot (--bt-force runs it all the same)"
+        return (
+            f"{suite.name} needs a model with the ability {needs!r}, which {model.name} lacks "
+            "(--bt-force runs it all the same)"
+        )
 
     def baseline(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> "Baseline":
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
@@ -211,8 +214,6 @@ class Session:
             from ..journal import damage_line
 
             yield damage_line(self.damaged)
-        lacking = {f"{each.task} on {each.model}": each.reason for each in self.records if each.status == "skipped"}
-        yield from (f"{cell} skipped: {reason}" for cell, reason in lacking.items() if reason)
         halved = sum(each.paid.halved for each in self.records)
         if halved:
             yield (

@@ -204,10 +204,12 @@ def remarks(records: Sequence[CellRecord]) -> Iterator[str]:
     """Why cells have no score, and what looks wrong about those that have one."""
     for each in records:
         result = each.result
-        if each.status in ("invalid", "refused", "stopped") or (each.status == "skipped" and each.reason):
+        if each.status in ("invalid", "refused", "stopped"):
             yield f"{plain(each.id)} {each.status}: {plain(each.reason)}"
         if result and not result.refused and result.score == 0:
             yield f"{plain(each.id)} got nothing right; {_sample(result)}"
+    skipped = {(each.task, each.model, each.reason): None for each in records if each.status == "skipped"}
+    yield from (f"{plain(task)} on {plain(model)} skipped: {plain(why)}" for task, model, why in skipped if why)
     yield from _collapsed(records)
 
 
