@@ -30,6 +30,9 @@ def test_a_ratio_above_one_means_that_we_are_better():
     assert FASTER.ratio == 4.0
     assert SLOWER.ratio == 0.5
     assert Figure("g", "alone", "s", (1.0,)).ratio is None
+    noisy = (-1.0, 2.0, 3.0)
+    assert Figure("e", "tax", "ms", noisy, "peer", (6.0, 8.0, 1.0)).ratio == 3.0
+    assert Figure("e", "tax", "ms", (-3.0, -2.0, 1.0), "peer", noisy).ratio is None
 
 
 def test_results_go_to_json_and_back_and_keep_the_lines_that_were_not_measured(tmp_path, capsys):

@@ -38,11 +38,15 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The median over the rounds of how many times better we are; below 1 we lose."""
+        """The median over the rounds of how many times better we are; below 1 we lose.
+
+        Where noise has made a difference of two times negative, the ratio of the medians.
+        """
         pairs = [(a, b) if self.more else (b, a) for a, b in zip(self.ours, self.theirs, strict=False)]
-        if not pairs or any(not low for _, low in pairs):
-            return None
-        return statistics.median(high / low for high, low in pairs)
+        if pairs and all(high > 0 and low > 0 for high, low in pairs):
+            return statistics.median(high / low for high, low in pairs)
+        high, low = (statistics.median(side) for side in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
+        return high / low if high > 0 and low > 0 else None
 
 
 @dataclass
