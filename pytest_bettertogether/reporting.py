@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from . import arguments
 from .extras import missing
 from .publishing import publish
 from .report.comparison import BAD, comparison_lines, pairs
@@ -38,10 +39,18 @@ def add_reporting(commands: Any) -> None:
     compare.add_argument("before", type=Path, metavar="A.json")
     compare.add_argument("now", type=Path, metavar="B.json")
     compare.add_argument(
-        "--alpha", type=_share, default=0.05, metavar="P", help="chance of a false alarm over all cells (default: 0.05)"
+        "--alpha",
+        type=arguments.share,
+        default=0.05,
+        metavar="P",
+        help="chance of a false alarm over all cells (default: 0.05)",
     )
     compare.add_argument(
-        "--min-effect", type=_points, default=0.0, metavar="POINTS", help="points that a cell may lose (default: 0)"
+        "--min-effect",
+        type=arguments.points,
+        default=0.0,
+        metavar="POINTS",
+        help="points that a cell may lose (default: 0)",
     )
 
 
@@ -86,24 +95,3 @@ def _say(said: Iterable[str]) -> None:
     encoding = sys.stdout.encoding or "ascii"
     for line in said:
         sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a probability between 0 and 0.5, as in 0.05")
-    return value
-
-
-def _points(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value < 100:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected points of the score from 0 to 100, as in 2.5")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None

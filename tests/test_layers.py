@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "pytest_bettertogether"
 LAYERS = [
     ["cli"],
     ["plugin", "reporting"],
-    ["publishing"],
+    ["publishing", "arguments"],
     ["cells"],
     ["plan"],
     ["report"],

@@ -158,7 +158,7 @@ def test_a_cell_that_its_suite_skips_says_why(suite):
         .replace("    assert better", "    pytest.skip('needs instruct')\n    assert better")
     )
     result = run(suite, "--bt-gate=off", "--bt-strategy=p")
-    result.stdout.fnmatch_lines(["parity?parrot-p? skipped: needs instruct"])
+    result.stdout.fnmatch_lines(["parity on parrot skipped: needs instruct"])
 
 
 def test_without_cells_nothing_is_printed_or_written(pytester):

@@ -286,7 +286,8 @@ def test_a_project_without_suites_sees_nothing_of_the_plugin(pytester):
 
         def test_plain():
             ours = {name for name in sys.modules if name.startswith("pytest_bettertogether")}
-            light = ("", ".plugin", ".plugin.fixtures", ".plugin.hookspecs", ".plugin.keys", ".plugin.options")
+            plugin = ("", ".fixtures", ".hookspecs", ".keys", ".options")
+            light = ("", ".arguments", *(f".plugin{name}" for name in plugin))
             assert ours == {f"pytest_bettertogether{name}" for name in light}
         """
     )

@@ -1,13 +1,12 @@
 """The command line and its twins in the ini file: every `--bt-` option and how its text is read."""
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-REPORTS = ("json", "md", "html")
+from .. import arguments
 
 
 @dataclass(frozen=True)
@@ -27,94 +26,6 @@ class Option:
         return f"bt_{self.name.replace('-', '_')}"
 
 
-# What the parsers below return stays plain strings and numbers: xdist sends options to its workers as such.
-
-
-def _strategy(text: str) -> str:
-    from ..strategy import Strategy  # a run without suites loads this module too
-
-    try:
-        return Strategy.parse(text).id
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _seeds(text: str) -> list[int]:
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers or ranges, as in 0,1,2 or 0-4")
-        seeds.extend(range(int(first), int(last or first) + 1))
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected different seeds, as in 0,1,2 or 0-4")
-    return seeds
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a probability between 0 and 0.5, as in 0.05")
-    return value
-
-
-def _points(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value < 100:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected points of the score from 0 to 100, as in 2.5")
-    return value
-
-
-def _minutes(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected minutes, as in 30 or 0.5")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None
-
-
-def _report(text: str) -> str:
-    kind, colon, path = text.partition(":")
-    if kind not in REPORTS or not colon or not path:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected {' or '.join(f'{each}:PATH' for each in REPORTS)}")
-    return text
-
-
-def _assignment(text: str) -> str:
-    key, equals, value = text.partition("=")
-    if not key.strip() or not equals or not value.strip():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=VALUE, as in lora.rank=8")
-    return text
-
-
-def _pair(text: str) -> str:
-    key, equals, _ = text.partition("=")
-    if not key.strip() or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=VALUE, as in max_model_len=4096")
-    return text
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected {' or '.join(allowed)}")
-        return text
-
-    return parse
-
-
 OPTIONS = (
     Option(
         "model",
@@ -129,7 +40,7 @@ OPTIONS = (
         "Engine that runs the models: hf (transformers and peft), vllm (in this process) or server (default: the "
         "model's own, or else vllm where it is installed and a GPU is there, or else hf).",
         "hf|vllm|server",
-        _one_of("hf", "vllm", "server"),
+        arguments.one_of("hf", "vllm", "server"),
     ),
     Option(
         "server",
@@ -143,7 +54,7 @@ OPTIONS = (
         "Tell the engine something, as in tensor_parallel_size=2 (vllm: its engine arguments) or concurrency=32 "
         "(server: concurrency, timeout, retries, errors, api_key_env); repeatable (default: none).",
         "KEY=VALUE",
-        _pair,
+        arguments.pair,
         many=True,
     ),
     Option(
@@ -151,38 +62,41 @@ OPTIONS = (
         "Run only this strategy: zero, or steps p (prompts) and w (weights) as in pwp or 'p -> w -> p'; "
         "repeatable (default: the suite's own, or else the paper's eight).",
         "STEPS",
-        _strategy,
+        arguments.strategy,
         many=True,
     ),
     Option(
         "seeds",
         "Seeds that each cell runs with, as in 0,1,2 or 0-4 (default: 0-2).",
         "LIST",
-        _seeds,
+        arguments.seeds,
         default=(0, 1, 2),
     ),
     Option(
-        "limit", "Use the first N examples of each split; scores are then not gated (default: all).", "N", _positive
+        "limit",
+        "Use the first N examples of each split; scores are then not gated (default: all).",
+        "N",
+        arguments.positive,
     ),
     Option(
         "gate",
         "off: score and report, but let every result pass its baseline (default: on; off with --bt-limit).",
         "on|off",
-        _one_of("on", "off"),
+        arguments.one_of("on", "off"),
         default="on",
     ),
     Option(
         "alpha",
         "Chance of a false alarm in a whole session, shared among its gated cells (default: 0.05).",
         "P",
-        _share,
+        arguments.share,
         default=0.05,
     ),
     Option(
         "min-effect",
         "Points of the score that a result may lose: it fails only if it is shown to have lost more (default: 0).",
         "POINTS",
-        _points,
+        arguments.points,
         default=0.0,
     ),
     Option(
@@ -190,14 +104,14 @@ OPTIONS = (
         "Drop, in points of the score, that a gate should find with a probability of 0.8; one that would not is "
         "flagged as too small to tell (default: 10).",
         "POINTS",
-        _points,
+        arguments.points,
         default=10.0,
     ),
     Option(
         "too-small",
         "Whether a gate that is too small to tell (see --bt-detect) passes or fails (default: pass).",
         "pass|fail",
-        _one_of("pass", "fail"),
+        arguments.one_of("pass", "fail"),
         default="pass",
     ),
     Option(
@@ -210,14 +124,14 @@ OPTIONS = (
         "select",
         "Which program a strategy returns: its last, or the best of its prefixes by dev score (default: last).",
         "last|best",
-        _one_of("last", "best"),
+        arguments.one_of("last", "best"),
         default="last",
     ),
     Option(
         "set",
         "Override a value of the recipe, as in lora.rank=8 or search.candidates=3; repeatable (default: none).",
         "KEY=VALUE",
-        _assignment,
+        arguments.assignment,
         many=True,
     ),
     Option(
@@ -240,7 +154,7 @@ OPTIONS = (
         "Write a report when all is done: html:PATH (one file, opens offline), md:PATH, or json:PATH (schema 1, with a "
         "folder of samples as JSON lines beside it); repeatable (default: none).",
         "KIND:PATH",
-        _report,
+        arguments.report,
         many=True,
     ),
     Option(
@@ -262,19 +176,19 @@ OPTIONS = (
         "that are stopped fail, and the same command goes on with them. Under xdist: of each worker (default: "
         "unlimited).",
         "N",
-        _positive,
+        arguments.positive,
     ),
     Option(
         "max-tokens",
         "Stop after the batch with which N tokens, in and out, are used (default: unlimited).",
         "N",
-        _positive,
+        arguments.positive,
     ),
     Option(
         "max-minutes",
         "Stop after the batch or training that is under way M minutes after the first cell began (default: unlimited).",
         "M",
-        _minutes,
+        arguments.minutes,
     ),
 )
 
