@@ -1,6 +1,6 @@
 """The comparison on the terminal: a table per model, strategies down, tasks across, and what must be said below it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from statistics import stdev
 from textwrap import wrap
@@ -123,35 +123,41 @@ def table(
 ) -> list[str]:
     """One model's table, in a style of tabulate's; where it is too wide, its tasks are spread over several."""
     tasks = sorted({each.task for each in records})
-    for columns in range(len(tasks), 0, -1):
-        parts = [tasks[i : i + columns] for i in range(0, len(tasks), columns)]
-        drawn = [_table(model, part, records, ranked, style, drawn_as) for part in parts]
-        if columns == 1 or all(_width(part, records, style) <= style.width for part in parts):
-            break
-    return [line for i, part in enumerate(drawn) for line in (*([""] if i else []), *part)]
+    cells = {(each.strategy, each.task): each for each in records}
+    strategies = sorted({each.strategy for each in records}, key=rank)
 
+    def drawn(part: Sequence[str], ranked: Standing, style: Style, drawn_as: str) -> list[str]:
+        return _table(model, strategies, part, cells, ranked, style, drawn_as)
 
-def _width(tasks: Sequence[str], records: Sequence[CellRecord], style: Style) -> int:
-    plain_style = Style(style.marks)
-    drawn = _table(records[0].model, tasks, records, Standing(frozenset(), frozenset()), plain_style, "simple")
-    return max(map(len, drawn))
+    def width(part: Sequence[str]) -> int:  # without colours, whose signs would count
+        return max(map(len, drawn(part, Standing(frozenset(), frozenset()), Style(style.marks), "simple")))
+
+    names = width([])
+    widths = [width([task]) - names for task in tasks]
+    columns = next(
+        (
+            count
+            for count in range(len(tasks), 1, -1)
+            if all(names + sum(widths[i : i + count]) <= style.width for i in range(0, len(tasks), count))
+        ),
+        1,
+    )
+    parts = [drawn(tasks[i : i + columns], ranked, style, drawn_as) for i in range(0, len(tasks), columns)]
+    return [line for i, part in enumerate(parts) for line in (*([""] if i else []), *part)]
 
 
 def _table(
     model: str,
+    strategies: Sequence[str],
     tasks: Sequence[str],
-    records: Sequence[CellRecord],
+    cells: Mapping[tuple[str, str], CellRecord],
     ranked: Standing,
     style: Style,
     drawn_as: str,
 ) -> list[str]:
-    by_cell = {(each.strategy, each.task): each for each in records}
     rows = [
-        [
-            style.marks.spell(title(strategy)),
-            *(cell(by_cell.get((strategy, task)), ranked, style) for task in tasks),
-        ]
-        for strategy in sorted({each.strategy for each in records}, key=rank)
+        [style.marks.spell(title(strategy)), *(cell(cells.get((strategy, task)), ranked, style) for task in tasks)]
+        for strategy in strategies
     ]
     heads = [_head(each, style) for each in (model, *tasks)]
     align = ("left", *["right"] * len(tasks))
