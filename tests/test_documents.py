@@ -22,6 +22,14 @@ from pytest_bettertogether.traces import PER_SEED
 SCHEMA = json.loads((Path(document.__code__.co_filename).parent / "schema-1.json").read_text(encoding="utf-8"))
 
 
+def test_of_two_tests_of_one_cell_neither_hides_the_others_gate():
+    result = made(strategy="pwp")
+    beside, gated = recorded(result, "too_small"), recorded(result, "too_small", gate=gate(40, "too small"))
+    for records in ([beside, gated], [gated, beside]):
+        (one,) = in_order(records)
+        assert (one.status, one.gate) == ("too_small", gated.gate)
+
+
 def test_a_document_keeps_to_the_schema_and_gives_the_records_back():
     records = hostile()
     made_of = json.loads(json.dumps(document(records, RUN)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..abilities import Ability
 from ..gate.statistics import mean_interval
-from ..results import CellRecord, CellResult, Paid, StepRecord, Usage
+from ..results import CellRecord, CellResult, GateRecord, Paid, StepRecord, Usage
 from ..strategy import PAPER, Strategy
 
 _GRAVITY = ("invalid", "worse", "failed", "stopped", "refused", "too_small", "passed", "not_gated", "skipped")
@@ -15,19 +15,23 @@ _GRAVITY = ("invalid", "worse", "failed", "stopped", "refused", "too_small", "pa
 def in_order(records: Iterable[CellRecord]) -> list[CellRecord]:
     """One record per cell: by model, task, and strategy in the paper's order; never by arrival.
 
-    It has all that the tests of its cell paid and measured besides.
+    It has all that the tests of its cell paid and measured besides, and the gate of the test that has one.
     """
     cells: dict[tuple[str, str, str], CellRecord] = {}
     abilities: dict[tuple[str, str, str], dict[str, Ability]] = {}
     paid: dict[tuple[str, str, str], Paid] = {}
+    gates: dict[tuple[str, str, str], GateRecord] = {}
     for each in records:
         key = (each.model, each.task, each.strategy)
         abilities.setdefault(key, {}).update((one.task, one) for one in each.abilities)
         paid[key] = paid.get(key, Paid()) + each.paid
+        if each.gate and (key not in gates or each.gate.mode == "gated"):
+            gates[key] = each.gate
         if key not in cells or _GRAVITY.index(each.status) < _GRAVITY.index(cells[key].status):
             cells[key] = each
     cells = {
-        key: replace(each, abilities=tuple(abilities[key].values()), paid=paid[key]) for key, each in cells.items()
+        key: replace(each, abilities=tuple(abilities[key].values()), paid=paid[key], gate=each.gate or gates.get(key))
+        for key, each in cells.items()
     }
     return [cells[key] for key in sorted(cells, key=lambda key: (*key[:2], rank(key[2])))]
 
