@@ -52,10 +52,10 @@ class Cells:
     progress: Progress = field(default_factory=Progress)
     where: Where = field(default_factory=Where)
     """Where the tasks' data are."""
-    _searches: Searches | None = None
     replay_tests: bool = False
     """Let test evaluations replay what a server of unknown weights answered in earlier runs."""
     _run_name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _searches: Searches | None = None
     _engine: tuple[Model, Journaled] | None = None
     _splits: dict[Path, Splits] = field(default_factory=dict)
     _paid: Paid = field(default_factory=Paid)

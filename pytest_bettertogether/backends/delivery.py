@@ -70,7 +70,7 @@ class Delivery:
                     return
                 try:
                     await request()
-                except BaseException:
+                except BaseException:  # Ctrl-C too: whatever it was goes on, and no other request begins
                     self._stopping = True
                     raise
 

@@ -55,7 +55,7 @@ class Server:
         try:
             self.encoder, self.identity = _copy(model, offline)
             self._meet(served)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: whatever it was goes on, and connections must not outlive it
             self.close()
             raise
 

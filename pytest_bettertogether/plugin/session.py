@@ -79,17 +79,16 @@ class Session:
         if any(model.backend != "server" for model in settings.models):
             self.claim = place(self.config)
         journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
-        cells = Cells(
+        return Cells(
             journal,
             settings.limit,
             settings.select,
             settings.dev,
             settings.offline,
             budget,
+            where=settings.where,
             replay_tests=settings.replay_tests,
         )
-        cells.where = settings.where
-        return cells
 
     @cached_property
     def scope(self) -> "Scope":

@@ -1,6 +1,7 @@
 """From named tables of rows to splits: which rows, in which order, under which field names."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -90,14 +91,14 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(ABC):
     """A value to give `Task(data=...)`; `raw` are the rows behind its splits, with all of their fields."""
 
     layout: Layout
 
+    @abstractmethod
     def tables(self, where: Where) -> dict[str, list[Row]]:
         """All rows by table name. Raises DataError that says what is missing and how to get it."""
-        raise NotImplementedError
 
     def raw(self, where: Where) -> dict[str, list[Row]]:
         """The rows of each split, as the source has them."""
