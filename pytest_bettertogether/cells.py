@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .abilities import Ability
+from .ahead import Ahead
 from .budget import Budget
 from .data import Splits, clusters, digest, fingerprint
 from .errors import DataError
@@ -23,13 +24,14 @@ from .metrics import metric_name
 from .models import Model, engine_key, load
 from .optimize.bettertogether import Select, StepPath, run_seed
 from .optimize.outcome import Outcome
-from .plan import Ahead, Plan
+from .plan import Plan
 from .program import Program, ProgramState
 from .progress import Progress
 from .prompt import PROMPT_FORMAT, render
 from .recipe import Recipe
+from .records import Paid
 from .report.card import card
-from .results import CellResult, Paid, SeedResult
+from .results import CellResult, SeedResult
 from .searching import Searches
 from .strategy import Strategy
 from .suite import Suite

@@ -6,101 +6,26 @@ each predictor once (fewer calls are made where a completion cannot be parsed, o
 Tokens are estimated: a token is taken to be four characters.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
-from .backends import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
-from .data import digest
+from .ahead import CHARACTERS, Ahead, Missing
 from .evaluate import Experiment, evaluate
-from .journal import Journal
-from .journaled import Journaled
 from .models import Model
 from .optimize.bettertogether import Select, StepPath, run_seed, step
 from .optimize.outcome import Outcome
 from .optimize.prompts import divide
-from .program import Adapter, ProgramState
-from .prompt import Message, render, render_inputs, render_outputs
-from .recipe import Sampling
+from .program import ProgramState
+from .prompt import render, render_inputs, render_outputs
 from .strategy import Strategy
 from .suite import Suite
 
 ASCII = str.maketrans({"≤": "<=", "≈": "~", "–": "-"})
 """For streams that cannot show the signs of a plan."""
-
-CHARACTERS = 4
-"""Characters of a token, roughly."""
-
-
-class _Missing(Exception):  # noqa: N818 - the end of what is held, no error
-    """The journal does not hold what comes next: a batch of `calls`, or a training on `rows`."""
-
-    def __init__(self, key: str, calls: int = 0, tokens: int = 0, rows: int = 0, out: int = 0) -> None:
-        super().__init__(key)
-        self.key, self.calls, self.tokens, self.rows, self.out = key, calls, tokens, rows, out
-
-
-class _Absent:
-    """An engine that is not there, of which only the description is known."""
-
-    def __init__(self, identity: dict[str, str]) -> None:
-        self.identity = identity
-
-    def describe(self) -> dict[str, str]:
-        return self.identity
-
-    def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
-    ) -> list[Completion]:
-        texts = [[*(each.content for each in prompt.messages), prompt.text] for prompt in prompts]
-        noise = [prompt.noise for prompt in prompts] if sampling.temperature else []
-        key = digest([texts, noise, asdict(sampling), adapter.digest if adapter else ""])
-        out = len(prompts) * sampling.max_tokens
-        raise _Missing(key, len(prompts), sum(map(len, map("".join, texts))) // CHARACTERS, out=out)
-
-    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
-        texts = [[item.context, item.text] for item in items]
-        key = digest(["likelihood", texts, adapter.digest if adapter else ""])
-        raise _Missing(key, len(items), sum(map(len, map("".join, texts))) // CHARACTERS)
-
-    def chat_text(self, messages: Sequence[Message], _answer: bool = True) -> str:
-        return "".join(each.content for each in messages)  # only the model knows its template: held is then unknown
-
-    def finetune(self, rows: Sequence[TrainingRow], *_args: Any, **_kwargs: Any) -> Training:
-        raise _Missing("", rows=len(rows))
-
-
-class Ahead(Journaled):
-    """The journal without an engine behind it; counts the calls that it holds."""
-
-    held = 0
-
-    @classmethod
-    def of(cls, journal: Journal, identity: dict[str, str] | None) -> "Ahead":
-        """For the engine that says `identity` of itself; of one that is not known, nothing is held."""
-        return cls(_Absent(identity or {}), journal)
-
-    def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None, run: str = ""
-    ) -> list[Completion]:
-        """Replay, and count. Raises _Missing where there is nothing to replay."""
-        completions = super().generate(prompts, sampling, adapter, run)
-        self.held += len(completions)
-        return completions
-
-    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
-        """As `generate`."""
-        found = super().loglikelihood(items, adapter)
-        self.held += len(found)
-        return found
-
-    def compute(self, _key: str, rows: Sequence[TrainingRow], *args: Any) -> Training:
-        """Raise _Missing; wait for nobody and touch nothing."""
-        return self.engine.finetune(rows, *args)
 
 
 @dataclass(frozen=True)
@@ -198,7 +123,7 @@ class Plan:
         before = ahead.held
         try:
             outcome = step(experiment, state, path)
-        except _Missing as missing:
+        except Missing as missing:
             held = ahead.held - before
             if missing.rows:
                 return None, Cost(held=held, trainings=1, rows=missing.rows)
@@ -219,7 +144,7 @@ class Plan:
         before = ahead.held
         try:
             run_seed(experiment, strategy, lambda path, _work: outcomes[path], self.select, self.dev)
-        except _Missing:
+        except Missing:
             held = ahead.held - before
             return replace(most, held=held, calls=most.calls - held)
         return Cost(held=ahead.held - before)
@@ -233,7 +158,7 @@ class Plan:
         before = ahead.held
         try:
             evaluate(experiment.on_test(), state, experiment.splits.test, experiment.test_seed(path))
-        except _Missing as missing:
+        except Missing as missing:
             benchmark = not experiment.program.predictors()  # whose batch is all that it asks
             one = benchmark or len(experiment.program.predictors()) == 1
             if one and missing.key in self._batches:  # another seed's, and greedy

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from .atomic import write_text
+from .records import CellRecord
 from .report.document import document
 from .report.markdown import markdown
 from .report.samples import samples
-from .results import CellRecord
 
 
 def publish(kind: str, path: Path, records: Sequence[CellRecord], run: Mapping[str, Any]) -> list[str]:

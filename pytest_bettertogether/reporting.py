@@ -11,10 +11,10 @@ from typing import Any
 from . import arguments
 from .extras import missing
 from .publishing import publish
+from .records import CellRecord
 from .report.comparison import BAD, comparison_lines, pairs
 from .report.document import DocumentError, read
 from .report.text import ASCII, UNICODE, Style, lines
-from .results import CellRecord
 
 KINDS = {"html": "one file that opens offline", "md": "Markdown", "json": "JSON, and a folder of samples beside it"}
 

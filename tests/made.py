@@ -1,16 +1,8 @@
 """Records as a run would leave them, made up: small ones, hostile ones, and as many as one likes."""
 
 from pytest_bettertogether.abilities import Ability
-from pytest_bettertogether.results import (
-    CellRecord,
-    CellResult,
-    ExampleScore,
-    GateRecord,
-    Paid,
-    SeedResult,
-    StepRecord,
-    Usage,
-)
+from pytest_bettertogether.records import CellRecord, GateRecord, Paid
+from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
 from pytest_bettertogether.strategy import Strategy
 from pytest_bettertogether.traces import CallRecord, DemoRecord
 

@@ -21,8 +21,9 @@ from pytest_bettertogether import base_model
 from pytest_bettertogether.abilities import Ability
 from pytest_bettertogether.gate.abilities import Abilities, explain
 from pytest_bettertogether.gate.verdict import Terms
+from pytest_bettertogether.records import CellRecord
 from pytest_bettertogether.report.abilities import abilities_read, ability_entries, ability_table
-from pytest_bettertogether.results import CellRecord, CellResult
+from pytest_bettertogether.results import CellResult
 
 ENGINE = CONFTEST.replace(
     'return [Completion("parity: " + self.say(p.messages, adapter), 9, 3) for p in prompts]',

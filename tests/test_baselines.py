@@ -15,7 +15,8 @@ from pytest_bettertogether.gate.recording import record_baselines
 from pytest_bettertogether.gate.scope import Scope
 from pytest_bettertogether.gate.verdict import Baseline, Terms, find
 from pytest_bettertogether.gate.words import details, explain, explain_plain
-from pytest_bettertogether.results import CellRecord, CellResult, ExampleScore, SeedResult, StepRecord, Usage
+from pytest_bettertogether.records import CellRecord
+from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
 from pytest_bettertogether.strategy import Strategy
 from pytest_bettertogether.suite import Suite
 

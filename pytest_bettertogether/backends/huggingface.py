@@ -69,14 +69,11 @@ class HuggingFace(Encoder):
         return {
             **self.identity,
             "backend": "hf",
-            "loops": str(LOOPS),
+            **versions(),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type,
             "dtype": str(self.base.dtype).removeprefix("torch."),
             "threads": str(self.threads),
             "rows": str(self.rows),
-            "torch": str(torch.__version__),  # a subclass of str, which not everybody can serialise
-            "transformers": transformers.__version__,
-            "peft": version("peft"),
         }
 
     def generate(
@@ -191,6 +188,16 @@ class HuggingFace(Encoder):
     def _states(self, model: Any, adapter: Adapter | None) -> States:
         owner = adapter.digest if adapter else ""
         return lambda row: self.prefixes.states(model, owner, row.ids, row.cuts)
+
+
+def versions() -> dict[str, str]:
+    """What completions and adapters made here depend on besides the weights and where they are computed."""
+    return {
+        "loops": str(LOOPS),
+        "torch": str(torch.__version__),  # a subclass of str, which not everybody can serialise
+        "transformers": transformers.__version__,
+        "peft": version("peft"),
+    }
 
 
 def _batches(rows: Sequence[Row], lines: Sequence[int], more: int, most: int, room: Room) -> Iterator[list[int]]:

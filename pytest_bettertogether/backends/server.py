@@ -76,7 +76,7 @@ class Server:
         }
         if not self.encoder:
             return {**said, "server": self.url}
-        from .training import versions
+        from .huggingface import versions
 
         return {**said, **versions()}
 

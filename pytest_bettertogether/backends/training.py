@@ -2,17 +2,15 @@
 
 import gc
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import transformers
 
 from ..program import Adapter
 from ..recipe import LoraTuning
 from . import Training, TrainingRow
-from .huggingface import LOOPS, HuggingFace
+from .huggingface import HuggingFace
 
 if TYPE_CHECKING:  # models.py finds the engines by name and must not be needed to import this
     from ..models import Model
@@ -36,13 +34,3 @@ def train_copy(
         del engine
         gc.collect()  # peft's layers and the model refer to each other
         torch.cuda.empty_cache()
-
-
-def versions() -> dict[str, str]:
-    """What an adapter trained here depends on besides the weights."""
-    return {
-        "loops": str(LOOPS),
-        "torch": str(torch.__version__),
-        "transformers": transformers.__version__,
-        "peft": version("peft"),
-    }

@@ -19,8 +19,9 @@ from ..prompt import Message
 from ..recipe import LoraTuning, Sampling
 from . import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
 from .encoding import Encoder
+from .huggingface import versions
 from .loading import best_dtype
-from .training import train_copy, versions
+from .training import train_copy
 from .vllm_probe import linear_layers, probe
 from .vllm_start import arguments, installed, smallest_rank, start, undisturbed
 

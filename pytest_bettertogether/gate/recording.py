@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..abilities import Ability
-from ..results import CellRecord, CellResult
+from ..records import CellRecord
+from ..results import CellResult
 from .baselines import Recorded, read, remove, write
 from .git import commit
 from .verdict import Baseline, Terms

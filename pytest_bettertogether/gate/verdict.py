@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any, Literal
 
 from ..errors import BaselineError
-from ..results import CellResult, GateRecord
+from ..records import GateRecord
+from ..results import CellResult
 from .baselines import Recorded, Source
 from .statistics import Comparison, compare
 

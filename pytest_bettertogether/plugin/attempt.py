@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..abilities import Ability
-from ..results import CellRecord, CellResult, GateRecord, Paid, Status
+from ..records import CellRecord, GateRecord, Paid, Status
+from ..results import CellResult
 from ..suite import Suite
 
 if TYPE_CHECKING:  # the gate's numbers are loaded when a verdict is asked for

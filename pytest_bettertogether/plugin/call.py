@@ -6,6 +6,7 @@ import pytest
 
 from ..strategy import Strategy
 from .attempt import Attempt
+from .running import run
 from .session import Session
 
 if TYPE_CHECKING:  # only named here
@@ -27,7 +28,7 @@ class BetterTogether:
             wanted = own if strategy is None else Strategy.parse(strategy)
         except ValueError as error:
             raise ValueError(str(error)) from None
-        result = self._session.run(self._attempt, self._model, wanted)
+        result = run(self._session, self._attempt, self._model, wanted)
         baseline = self._attempt.baseline
         if result.refused and wanted == own and (baseline is None or baseline.holds(result)):
             pytest.skip(f"refused: {result.refused}")

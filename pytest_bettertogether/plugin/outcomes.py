@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..results import CellRecord, Status
+from ..records import CellRecord, Status
 from .attempt import Attempt
 
 SHOWN: dict[Status, tuple[str, str]] = {

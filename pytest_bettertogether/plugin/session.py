@@ -1,42 +1,32 @@
 """One pytest session's worth of state, kept in `config.stash`: settings, suites, cells, records."""
 
 import shlex
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
-from functools import cached_property, partial
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..data import Task
-from ..errors import BetterTogetherError, BudgetError
-from ..progress import Progress
-from ..results import CellRecord, CellResult, Paid
+from ..errors import BetterTogetherError
+from ..records import CellRecord
 from ..strategy import Strategy
 from ..suite import Suite
 from .attempt import Attempt
-from .faults import raise_for_user
 from .keys import ATTEMPT, SESSION
 from .marker import read_marker
 from .settings import Settings, read_settings
-from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
     from ..backends.devices import Claim
     from ..cells import Cells
-    from ..gate.abilities import Abilities
     from ..gate.baselines import Source
     from ..gate.scope import Scope
     from ..gate.verdict import Baseline, Mode, Terms
-    from ..harness.abilities import Wanted
     from ..models import Model
-
-Done = TypeVar("Done")
 
 SHAPING = (
     *("--bt-model", "--bt-backend", "--bt-server", "--bt-engine", "--bt-seeds", "--bt-set", "--bt-strategy"),
@@ -233,83 +223,6 @@ class Session:
             self.planned += self.cells.plan(wanted, self.settings.seeds).lines() if wanted else ()
         except BetterTogetherError as error:
             raise pytest.UsageError(f"--bt-plan: {error}") from None
-
-    def run(self, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
-        """Run a cell on behalf of an item, and note what it cost or why it broke."""
-        __tracebackhide__ = True
-        result = self._work(attempt, lambda cells: cells.run(attempt.suite, model, strategy, self.settings.seeds))
-        result = replace(result, measure=partial(self.measure, attempt, model, result))
-        if strategy.id == attempt.strategy:
-            attempt.result = result
-            self._export(attempt.suite, result)
-        return result
-
-    def measure(
-        self, attempt: Attempt, model: "Model", result: CellResult, tasks: "Wanted", **form: Any
-    ) -> "Abilities":
-        """Put lm-eval tasks to a cell's weights and to the base model, on behalf of an item."""
-        __tracebackhide__ = True
-        from ..gate.abilities import Abilities
-        from ..harness.measuring import Form
-
-        settings = self.settings
-        try:
-            how = Form(**form)
-        except TypeError:
-            pytest.fail(f"harness() takes {', '.join(each.name for each in fields(Form))}, got {form}", pytrace=False)
-        found = self._work(attempt, lambda cells: cells.abilities(attempt.suite, model, result, tasks, how))
-        own = result.strategy == attempt.strategy
-        if own:
-            attempt.note(found)
-        gated = settings.gate and Strategy.parse(result.strategy) in attempt.suite.gate
-        terms = replace(self.terms, alpha=settings.alpha)
-        return Abilities(found, terms, gated, attempt.note if own else tuple)
-
-    def _work(self, attempt: Attempt, job: "Callable[[Cells], Done]") -> Done:
-        """Whatever happens in a job is the attempt's: what it cost, what broke it, what stopped it.
-
-        No context manager: contextlib would give an error its whole traceback back.
-        """
-        __tracebackhide__ = True
-        began = time.perf_counter()
-        self.running = attempt
-        attempt.fault = attempt.spent = ""  # of an earlier attempt, under pytest-rerunfailures
-        line = progress_line(self.config)
-        try:
-            cells = self.cells
-            cells.progress = Progress(line.show)
-            before = cells.paid()
-            try:
-                return job(cells)
-            finally:
-                line.clear()
-                now = cells.paid()
-                usage, steps = now.usage - before.usage, now.train_steps - before.train_steps
-                attempt.paid += Paid(usage, steps, time.perf_counter() - began, now.halved - before.halved)
-        except BudgetError as error:
-            attempt.spent = str(error)
-            raise pytest.fail.Exception(f"stopped: {error}", pytrace=False) from None
-        # Whatever broke (pytest-timeout uses pytest.fail): the cell is invalid, and the error goes on to the user.
-        except (Exception, pytest.fail.Exception) as error:
-            attempt.fault = f"{type(error).__name__}: {error}"
-            raise_for_user(error)
-
-    def _export(self, suite: Suite, result: CellResult) -> None:
-        """Freeze a cell's programs, where that was asked for."""
-        folder = self.settings.export
-        if folder is None or result.refused:
-            return
-        from ..gate.git import commit
-
-        about = {
-            "written by": f"pytest-bettertogether {version('pytest-bettertogether')}",
-            "commit": commit(self.config.rootpath),
-            "date": datetime.now(UTC).date().isoformat(),
-        }
-        try:
-            self.cells.export(suite, result, folder, about)
-        except OSError as error:
-            pytest.fail(f"--bt-export={folder}: cannot write the programs of {result.id}: {error}", pytrace=False)
 
 
 def session_of(config: pytest.Config) -> Session:

@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from ..abilities import Ability
 from ..gate.statistics import compare
-from ..results import CellRecord
+from ..records import CellRecord
 from .cells import in_order, title
 
 TITLE = "what else changed"

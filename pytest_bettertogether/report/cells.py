@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from ..abilities import Ability
 from ..gate.statistics import mean_interval
-from ..results import CellRecord, CellResult, GateRecord, Paid, StepRecord, Usage
+from ..records import CellRecord, GateRecord, Paid
+from ..results import CellResult, StepRecord, Usage
 from ..strategy import PAPER, Strategy
 
 _GRAVITY = ("invalid", "worse", "failed", "stopped", "refused", "too_small", "passed", "not_gated", "skipped")

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from ..results import CellRecord, CellResult
+from ..records import CellRecord
+from ..results import CellResult
 from ..strategy import Strategy
 from .cells import computed, interval, title
 from .learning import longest, readings

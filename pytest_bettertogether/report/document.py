@@ -10,18 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import BetterTogetherError
-from ..results import (
-    CellRecord,
-    CellResult,
-    Paid,
-    SeedResult,
-    StepRecord,
-    Usage,
-    example_from_json,
-    gate_from_json,
-    prompts_from_json,
-    step_from_json,
-)
+from ..records import CellRecord, Paid, gate_from_json
+from ..results import CellResult, SeedResult, StepRecord, Usage, example_from_json, prompts_from_json, step_from_json
 from .abilities import abilities_read, ability_entries
 from .cells import computed, in_order, interval
 

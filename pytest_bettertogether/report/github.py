@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..results import CellRecord
+from ..records import CellRecord
 from .cells import in_order
 from .inert import plain
 

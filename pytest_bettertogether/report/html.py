@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from ..results import CellRecord, CellResult
+from ..records import CellRecord
+from ..results import CellResult
 from ..traces import DemoRecord
 from .abilities import COLUMNS, NOTE, ability_rows
 from .cells import computed, in_order, interval, rank, scored, title

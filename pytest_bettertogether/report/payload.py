@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..results import CellRecord, SeedResult
+from ..records import CellRecord
+from ..results import SeedResult
 
 
 def pack(value: Any) -> str:

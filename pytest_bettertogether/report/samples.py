@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..results import CellRecord, CellResult, ExampleScore, SeedResult
+from ..records import CellRecord
+from ..results import CellResult, ExampleScore, SeedResult
 from ..traces import CallRecord
 from .cells import in_order
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..gate.statistics import compare
-from ..results import CellRecord, CellResult
+from ..records import CellRecord
+from ..results import CellResult
 from .cells import scored
 
 ALPHA = 0.05

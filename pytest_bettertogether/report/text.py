@@ -7,7 +7,8 @@ from textwrap import wrap
 
 from tabulate import tabulate
 
-from ..results import CellRecord, CellResult
+from ..records import CellRecord
+from ..results import CellResult
 from .abilities import NOTE as OTHERS
 from .abilities import ability_sentences, ability_table
 from .cells import computed, in_order, interval, rank, scored, title

@@ -1,0 +1,111 @@
+"""Running a cell, or what is measured beside it, on behalf of an item: what it cost, what broke or stopped it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from ..errors import BudgetError
+from ..progress import Progress
+from ..records import Paid
+from ..results import CellResult
+from ..strategy import Strategy
+from ..suite import Suite
+from .attempt import Attempt
+from .faults import raise_for_user
+from .session import Session
+from .terminal import progress_line
+
+if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
+    from ..cells import Cells
+    from ..gate.abilities import Abilities
+    from ..harness.abilities import Wanted
+    from ..models import Model
+
+Done = TypeVar("Done")
+
+
+def run(session: Session, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
+    """Run a cell on behalf of an item, and note what it cost or why it broke."""
+    __tracebackhide__ = True
+    result = _work(session, attempt, lambda cells: cells.run(attempt.suite, model, strategy, session.settings.seeds))
+    result = replace(result, measure=partial(measure, session, attempt, model, result))
+    if strategy.id == attempt.strategy:
+        attempt.result = result
+        _export(session, attempt.suite, result)
+    return result
+
+
+def measure(
+    session: Session, attempt: Attempt, model: "Model", result: CellResult, tasks: "Wanted", **form: Any
+) -> "Abilities":
+    """Put lm-eval tasks to a cell's weights and to the base model, on behalf of an item."""
+    __tracebackhide__ = True
+    from ..gate.abilities import Abilities
+    from ..harness.measuring import Form
+
+    settings = session.settings
+    try:
+        how = Form(**form)
+    except TypeError:
+        pytest.fail(f"harness() takes {', '.join(each.name for each in fields(Form))}, got {form}", pytrace=False)
+    found = _work(session, attempt, lambda cells: cells.abilities(attempt.suite, model, result, tasks, how))
+    own = result.strategy == attempt.strategy
+    if own:
+        attempt.note(found)
+    gated = settings.gate and Strategy.parse(result.strategy) in attempt.suite.gate
+    terms = replace(session.terms, alpha=settings.alpha)
+    return Abilities(found, terms, gated, attempt.note if own else tuple)
+
+
+def _work(session: Session, attempt: Attempt, job: "Callable[[Cells], Done]") -> Done:
+    """Whatever happens in a job is the attempt's: what it cost, what broke it, what stopped it.
+
+    No context manager: contextlib would give an error its whole traceback back.
+    """
+    __tracebackhide__ = True
+    began = time.perf_counter()
+    session.running = attempt
+    attempt.fault = attempt.spent = ""  # of an earlier attempt, under pytest-rerunfailures
+    line = progress_line(session.config)
+    try:
+        cells = session.cells
+        cells.progress = Progress(line.show)
+        before = cells.paid()
+        try:
+            return job(cells)
+        finally:
+            line.clear()
+            now = cells.paid()
+            usage, steps = now.usage - before.usage, now.train_steps - before.train_steps
+            attempt.paid += Paid(usage, steps, time.perf_counter() - began, now.halved - before.halved)
+    except BudgetError as error:
+        attempt.spent = str(error)
+        raise pytest.fail.Exception(f"stopped: {error}", pytrace=False) from None
+    # Whatever broke (pytest-timeout uses pytest.fail): the cell is invalid, and the error goes on to the user.
+    except (Exception, pytest.fail.Exception) as error:
+        attempt.fault = f"{type(error).__name__}: {error}"
+        raise_for_user(error)
+
+
+def _export(session: Session, suite: Suite, result: CellResult) -> None:
+    """Freeze a cell's programs, where that was asked for."""
+    folder = session.settings.export
+    if folder is None or result.refused:
+        return
+    from ..gate.git import commit
+
+    about = {
+        "written by": f"pytest-bettertogether {version('pytest-bettertogether')}",
+        "commit": commit(session.config.rootpath),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    try:
+        session.cells.export(suite, result, folder, about)
+    except OSError as error:
+        pytest.fail(f"--bt-export={folder}: cannot write the programs of {result.id}: {error}", pytrace=False)
