@@ -7,16 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time each name is looked up at its first use: every pytest run loads this package
-    from .abilities import base_model
-    from .data import Example, Splits, Task
-    from .freezing import frozen
     from .harness.models import harness_lm
     from .harness.task import harness_task
-    from .metrics import exact_match, f1, integer_match, number_match
-    from .program import ChainOfThought, Field, Predict, Prediction, Program, Retrieve, Signature
-    from .prompt import Unparsable
-    from .sources import BM25, ColBERT, Part, PassageFile, Pool, files, hub_dataset
-    from .where import Where
+    from .pipeline.data import Example, Splits, Task
+    from .pipeline.frozen import frozen
+    from .pipeline.metrics import exact_match, f1, integer_match, number_match
+    from .pipeline.program import ChainOfThought, Field, Predict, Prediction, Program, Retrieve, Signature
+    from .pipeline.prompt import Unparsable
+    from .pipeline.where import Where
+    from .results.side_effects import base_model
+    from .retrieval import BM25, ColBERT, PassageFile, Pool
+    from .sources import Part, files, hub_dataset
 
 __all__ = [
     "BM25",
@@ -49,16 +50,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Example", "Splits", "Task"), "data"),
+    **dict.fromkeys(("Example", "Splits", "Task"), "pipeline.data"),
     **dict.fromkeys(
-        ("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Retrieve", "Signature"), "program"
+        ("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Retrieve", "Signature"), "pipeline.program"
     ),
-    "Unparsable": "prompt",
-    **dict.fromkeys(("exact_match", "f1", "integer_match", "number_match"), "metrics"),
-    "frozen": "freezing",
-    **dict.fromkeys(("BM25", "ColBERT", "Part", "PassageFile", "Pool", "files", "hub_dataset"), "sources"),
-    "Where": "where",
-    "base_model": "abilities",
+    "Unparsable": "pipeline.prompt",
+    **dict.fromkeys(("exact_match", "f1", "integer_match", "number_match"), "pipeline.metrics"),
+    "frozen": "pipeline.frozen",
+    "Where": "pipeline.where",
+    **dict.fromkeys(("Part", "files", "hub_dataset"), "sources"),
+    **dict.fromkeys(("BM25", "ColBERT", "PassageFile", "Pool"), "retrieval"),
+    "base_model": "results.side_effects",
     "harness_lm": "harness.models",
     "harness_task": "harness.task",
 }

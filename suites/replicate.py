@@ -14,12 +14,12 @@ from textwrap import wrap
 
 import pytest
 
+from pytest_bettertogether.pipeline.strategy import PAPER
 from pytest_bettertogether.report.cells import in_order, scored
 from pytest_bettertogether.report.document import read
 from pytest_bettertogether.report.factorial import factorials
 from pytest_bettertogether.report.gains import gains, known
 from pytest_bettertogether.report.text import Style, lines
-from pytest_bettertogether.strategy import PAPER
 
 SUITES = ("iris", "arithmetic", "lookup")
 OUT = Path("suites/replication")

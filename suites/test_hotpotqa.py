@@ -4,9 +4,9 @@ What is searched is yours to choose: `--bt-retrieval`.
 """
 
 import pytest
+from hotpotqa import gold_titles_found, hotpotqa, passages
 
 from pytest_bettertogether import ChainOfThought, Prediction, Program, Retrieve, Task, exact_match, f1
-from pytest_bettertogether.sources.hotpotqa import gold_titles_found, hotpotqa, passages
 
 
 class MultiHop(Program):

@@ -60,8 +60,9 @@ def pytest_configure(config):
     """Inside a run: watch the engine, the training loop and whatever writes."""
     if NOTES not in os.environ:
         return
-    from pytest_bettertogether import atomic, cells
-    from pytest_bettertogether.journal import Journal
+    from pytest_bettertogether.cells import cells
+    from pytest_bettertogether.journal.store import Journal
+    from pytest_bettertogether.pipeline import atomic
 
     notes, load = Notes(os.environ[NOTES]), cells.load
     Journal.put = notes.during("writing completions", Journal.put)
@@ -75,7 +76,7 @@ def pytest_configure(config):
         )
         engine.finetune = notes.during("starting a training", engine.finetune)
         if "huggingface" in type(engine).__module__:
-            from pytest_bettertogether.backends import checkpoint, lora
+            from pytest_bettertogether.engines.hf import checkpoint, lora
 
             checkpoint.EVERY = 0.2  # as often as it takes to be hit
             lora._loss = notes.during("inside training", lora._loss, lambda *_: ("steps", 1))

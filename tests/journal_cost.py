@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "suites"))
 
 from test_iris import TASK
 
-from pytest_bettertogether import cells as cells_module
-from pytest_bettertogether.cells import Cells
-from pytest_bettertogether.journal import Journal
-from pytest_bettertogether.models import TINY, load
-from pytest_bettertogether.strategy import Strategy
-from pytest_bettertogether.suite import Suite
+from pytest_bettertogether.cells import cells as cells_module
+from pytest_bettertogether.cells.cells import Cells
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.journal.store import Journal
+from pytest_bettertogether.pipeline.strategy import Strategy
+from pytest_bettertogether.pipeline.suite import Suite
 
 PAIRS = 3
 ROWS = 1_000_000

@@ -1,10 +1,10 @@
 """Records as a run would leave them, made up: small ones, hostile ones, and as many as one likes."""
 
-from pytest_bettertogether.abilities import Ability
-from pytest_bettertogether.records import CellRecord, GateRecord, Paid
-from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
-from pytest_bettertogether.strategy import Strategy
-from pytest_bettertogether.traces import CallRecord, DemoRecord
+from pytest_bettertogether.pipeline.strategy import Strategy
+from pytest_bettertogether.results.cell_records import CellRecord, GateRecord, Paid
+from pytest_bettertogether.results.cell_results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
+from pytest_bettertogether.results.side_effects import Ability
+from pytest_bettertogether.results.traces import CallRecord, DemoRecord
 
 HOSTILE = (
     "<script>window.broken = 1; document.title = 'owned'</script><img src=x onerror=window.broken=2>"

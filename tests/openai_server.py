@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
-from pytest_bettertogether.backends import Prompt, adapter_digest
-from pytest_bettertogether.backends.huggingface import HuggingFace
-from pytest_bettertogether.errors import BackendError
-from pytest_bettertogether.models import TINY
-from pytest_bettertogether.program import Adapter
-from pytest_bettertogether.prompt import Message
-from pytest_bettertogether.recipe import Sampling
+from pytest_bettertogether.engines.hf.engine import HuggingFace
+from pytest_bettertogether.engines.protocol import Prompt
+from pytest_bettertogether.engines.registry import TINY
+from pytest_bettertogether.pipeline.adapter import Adapter, adapter_digest
+from pytest_bettertogether.pipeline.errors import BackendError
+from pytest_bettertogether.pipeline.prompt import Message
+from pytest_bettertogether.pipeline.recipe import Sampling
 
 GATHER = 0.01
 """Seconds in which requests come together."""

@@ -8,8 +8,8 @@ import pathlib
 import shutil
 import tempfile
 
-from pytest_bettertogether.backends import ADAPTER_FILES, Completion, Training, adapter_digest
-from pytest_bettertogether.program import Adapter
+from pytest_bettertogether.engines.protocol import ADAPTER_FILES, Completion, Training, adapter_digest
+from pytest_bettertogether.pipeline.program import Adapter
 
 
 class Engine:

@@ -1,7 +1,7 @@
 """A scripted engine for tests of the algorithm: it answers by a function and remembers what it was asked."""
 
-from pytest_bettertogether.backends import Completion, Training
-from pytest_bettertogether.program import Adapter
+from pytest_bettertogether.engines.protocol import Completion, Training
+from pytest_bettertogether.pipeline.adapter import Adapter
 
 
 class Scripted:

@@ -10,7 +10,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_bettertogether.models import TINY
+from pytest_bettertogether.engines.registry import TINY
 
 HERE = Path(__file__).parent
 

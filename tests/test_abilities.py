@@ -18,12 +18,12 @@ with warnings.catch_warnings():  # of lm-eval and its friends while they are imp
 from test_plugin import SCHEMA
 
 from pytest_bettertogether import base_model
-from pytest_bettertogether.abilities import Ability
 from pytest_bettertogether.gate.abilities import Abilities, explain
 from pytest_bettertogether.gate.verdict import Terms
-from pytest_bettertogether.records import CellRecord
 from pytest_bettertogether.report.abilities import abilities_read, ability_entries, ability_table
-from pytest_bettertogether.results import CellResult
+from pytest_bettertogether.results.cell_records import CellRecord
+from pytest_bettertogether.results.cell_results import CellResult
+from pytest_bettertogether.results.side_effects import Ability
 
 ENGINE = CONFTEST.replace(
     'return [Completion("parity: " + self.say(p.messages, adapter), 9, 3) for p in prompts]',

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_bettertogether.errors import BaselineError
 from pytest_bettertogether.gate.baselines import Source, read, remove, write
 from pytest_bettertogether.gate.git import check
 from pytest_bettertogether.gate.recording import record_baselines
 from pytest_bettertogether.gate.scope import Scope
 from pytest_bettertogether.gate.verdict import Baseline, Terms, find
 from pytest_bettertogether.gate.words import details, explain, explain_plain
-from pytest_bettertogether.records import CellRecord
-from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
-from pytest_bettertogether.strategy import Strategy
-from pytest_bettertogether.suite import Suite
+from pytest_bettertogether.pipeline.errors import BaselineError
+from pytest_bettertogether.pipeline.strategy import Strategy
+from pytest_bettertogether.pipeline.suite import Suite
+from pytest_bettertogether.results.cell_records import CellRecord
+from pytest_bettertogether.results.cell_results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
 
 IDENTITY = {"metric": "m", "program": "p", "prompt_format": 1, "test": "t"}
 MADE = {"date": "2026-01-02", "commit": "abc1234"}

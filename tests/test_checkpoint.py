@@ -10,11 +10,11 @@ torch = pytest.importorskip("torch", reason="engine tests need the hf extra")
 from test_huggingface import GREEDY, LORA, PROMPTS, ROWS, TINY, texts  # noqa: E402
 from test_journal import flip, small_disk  # noqa: E402, F401
 
-from pytest_bettertogether.backends import checkpoint, lora  # noqa: E402
-from pytest_bettertogether.errors import JournalError  # noqa: E402
-from pytest_bettertogether.journal import Journal  # noqa: E402
-from pytest_bettertogether.journaled import Journaled  # noqa: E402
-from pytest_bettertogether.models import load  # noqa: E402
+from pytest_bettertogether.engines.hf import checkpoint, lora  # noqa: E402
+from pytest_bettertogether.engines.registry import load  # noqa: E402
+from pytest_bettertogether.journal.replay import Journaled  # noqa: E402
+from pytest_bettertogether.journal.store import Journal  # noqa: E402
+from pytest_bettertogether.pipeline.errors import JournalError  # noqa: E402
 
 STEPS = 6  # of LORA on ROWS: two epochs of three
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from parrot import run
 
-from pytest_bettertogether.cli import main
-from pytest_bettertogether.journal import Journal
+from pytest_bettertogether.command.cli import main
+from pytest_bettertogether.journal.store import Journal
 
 LONG_AGO = 40 * 86_400
 

@@ -19,16 +19,7 @@ from pytest_bettertogether.tiny.curriculum import STAGES
 from pytest_bettertogether.tiny.probe import iris_rows
 from pytest_bettertogether.tiny.synthetic import draw_sample
 from pytest_bettertogether.tiny.tokenizer import FUNCTION_WORDS, OPENERS, SUFFIXES
-from pytest_bettertogether.tiny.words import (
-    CLUSTERS,
-    FILLERS,
-    HELD_OUT,
-    SMALL,
-    VERBS,
-    WORDS,
-    ends_alike,
-    made_up,
-)
+from pytest_bettertogether.tiny.words import CLUSTERS, FILLERS, HELD_OUT, SMALL, VERBS, WORDS, ends_alike, made_up
 
 SHAPES = [(stage.name, shape) for stage in STAGES for shape in stage.shapes]
 WRITTEN = {*WORDS, *VERBS, *FILLERS, *SMALL, *SUFFIXES, *FUNCTION_WORDS, *OPENERS}

@@ -15,11 +15,11 @@ pytest.importorskip("openai", reason="engine tests need the server extra")
 from faults import before
 
 from pytest_bettertogether import Predict
-from pytest_bettertogether.backends import Continuation, Prompt, TrainingRow
-from pytest_bettertogether.errors import BackendError
-from pytest_bettertogether.models import TINY, load
-from pytest_bettertogether.prompt import Message, render
-from pytest_bettertogether.recipe import LoraTuning, Sampling
+from pytest_bettertogether.engines.protocol import Continuation, Prompt, TrainingRow
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.pipeline.errors import BackendError
+from pytest_bettertogether.pipeline.prompt import Message, render
+from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling
 
 SIGNATURE = Predict("length, width -> answer", describe={"answer": "tolu, berim or sako"}).signature
 GREEDY, WARM = Sampling(temperature=0.0, max_tokens=12), Sampling(temperature=1.0, top_p=0.95, max_tokens=12)

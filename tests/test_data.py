@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_bettertogether import Example, Program, Splits
-from pytest_bettertogether.data import fingerprint, program_inputs
+from pytest_bettertogether.pipeline.data import fingerprint, program_inputs
 
 ROWS = [{"question": f"q{i}", "answer": str(i)} for i in range(6)]
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from made import RUN, gate, hostile, made, recorded
 
-from pytest_bettertogether.cli import main
+from pytest_bettertogether.command.cli import main
 from pytest_bettertogether.report.cells import in_order
 from pytest_bettertogether.report.comparison import pairs
 from pytest_bettertogether.report.document import document, read
@@ -17,7 +17,7 @@ from pytest_bettertogether.report.github import annotations
 from pytest_bettertogether.report.markdown import markdown, step_summary
 from pytest_bettertogether.report.samples import samples
 from pytest_bettertogether.report.text import ASCII, Style, lines
-from pytest_bettertogether.traces import PER_SEED
+from pytest_bettertogether.results.traces import PER_SEED
 
 SCHEMA = json.loads((Path(document.__code__.co_filename).parent / "schema-1.json").read_text(encoding="utf-8"))
 
@@ -175,12 +175,12 @@ def test_github_is_not_flooded():
 
 
 def test_traces_that_are_kept_are_bounded_whatever_a_model_says():
-    from pytest_bettertogether import evaluate
-    from pytest_bettertogether.backends import Completion
-    from pytest_bettertogether.data import Example
-    from pytest_bettertogether.evaluate import Experiment
-    from pytest_bettertogether.program import Predict, Program, ProgramState
-    from pytest_bettertogether.recipe import Recipe
+    from pytest_bettertogether.engines.protocol import Completion
+    from pytest_bettertogether.pipeline.data import Example
+    from pytest_bettertogether.pipeline.program import Predict, Program, ProgramState
+    from pytest_bettertogether.pipeline.recipe import Recipe
+    from pytest_bettertogether.running import evaluate
+    from pytest_bettertogether.running.evaluate import Experiment
 
     class Echo(Program):
         def __init__(self):

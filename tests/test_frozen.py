@@ -9,9 +9,9 @@ import pytest
 from parrot import SUITE, run
 
 from pytest_bettertogether import Predict, Program, frozen
-from pytest_bettertogether.errors import ProgramError
-from pytest_bettertogether.program import ProgramState
-from pytest_bettertogether.strategy import Strategy
+from pytest_bettertogether.pipeline.errors import ProgramError
+from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.pipeline.strategy import Strategy
 
 HOME = Path("frozen/parity/parrot-pw/seed1")
 FROZEN = SUITE.replace("import pytest\n", "import pytest\nfrom pathlib import Path\n", 1).replace(
@@ -106,9 +106,8 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
         def __init__(self):
             self.say = Predict("number -> parity")
 
-    from pytest_bettertogether.backends import ADAPTER_FILES, adapter_digest
-    from pytest_bettertogether.freezing import freeze
-    from pytest_bettertogether.program import Adapter
+    from pytest_bettertogether.pipeline.adapter import ADAPTER_FILES, Adapter, adapter_digest
+    from pytest_bettertogether.pipeline.frozen import freeze
 
     for name in ADAPTER_FILES:
         (tmp_path / name).write_text("weights")
@@ -125,10 +124,10 @@ def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "suites")
     from test_iris import TASK, Classify
 
-    from pytest_bettertogether.cells import Cells
-    from pytest_bettertogether.journal import Journal
-    from pytest_bettertogether.models import TINY
-    from pytest_bettertogether.suite import Suite
+    from pytest_bettertogether.cells.cells import Cells
+    from pytest_bettertogether.engines.registry import TINY
+    from pytest_bettertogether.journal.store import Journal
+    from pytest_bettertogether.pipeline.suite import Suite
 
     def run_cell(journal, task, strategy):
         chosen = (Strategy.parse(strategy),)

@@ -23,25 +23,25 @@ with warnings.catch_warnings():  # of lm-eval and its friends while they are imp
     from lm_eval.tasks import TaskManager  # noqa: F401 - imported with its warnings ignored
 
 from pytest_bettertogether import Predict, Prediction, Program, frozen, harness_lm, harness_task
-from pytest_bettertogether.backends import TrainingRow
-from pytest_bettertogether.errors import BackendError, DataError, MetricError, ProgramError
-from pytest_bettertogether.evaluate import Experiment
-from pytest_bettertogether.freezing import freeze
+from pytest_bettertogether.engines.protocol import TrainingRow
+from pytest_bettertogether.engines.registry import TINY
+from pytest_bettertogether.engines.registry import load as load_engine
 from pytest_bettertogether.harness.lm import EngineLM
 from pytest_bettertogether.harness.loading import load, quiet
 from pytest_bettertogether.harness.measuring import Form, identity, measure
 from pytest_bettertogether.harness.offline import SWITCHES, offline_mode
 from pytest_bettertogether.harness.task import Documents, Marking, Source
-from pytest_bettertogether.journal import Journal
-from pytest_bettertogether.journaled import Journaled
-from pytest_bettertogether.metrics import metric_name
-from pytest_bettertogether.models import TINY
-from pytest_bettertogether.models import load as load_engine
+from pytest_bettertogether.journal.replay import Journaled
+from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.optimize.bettertogether import run_seed
-from pytest_bettertogether.program import Demo, ProgramState
-from pytest_bettertogether.prompt import Message
-from pytest_bettertogether.recipe import LoraTuning
-from pytest_bettertogether.strategy import Strategy
+from pytest_bettertogether.pipeline.errors import BackendError, DataError, MetricError, ProgramError
+from pytest_bettertogether.pipeline.frozen import freeze
+from pytest_bettertogether.pipeline.metrics import metric_name
+from pytest_bettertogether.pipeline.program import Demo, ProgramState
+from pytest_bettertogether.pipeline.prompt import Message
+from pytest_bettertogether.pipeline.recipe import LoraTuning
+from pytest_bettertogether.pipeline.strategy import Strategy
+from pytest_bettertogether.running.evaluate import Experiment
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -12,12 +12,12 @@ torch = pytest.importorskip("torch", reason="engine tests need the hf extra")
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 from pytest_bettertogether import Predict  # noqa: E402
-from pytest_bettertogether.backends import Continuation, Prompt, TrainingRow  # noqa: E402
-from pytest_bettertogether.errors import BackendError  # noqa: E402
-from pytest_bettertogether.models import TINY, load  # noqa: E402
-from pytest_bettertogether.program import Demo  # noqa: E402
-from pytest_bettertogether.prompt import LAYOUT, render  # noqa: E402
-from pytest_bettertogether.recipe import LoraTuning, Sampling  # noqa: E402
+from pytest_bettertogether.engines.protocol import Continuation, Prompt, TrainingRow  # noqa: E402
+from pytest_bettertogether.engines.registry import TINY, load  # noqa: E402
+from pytest_bettertogether.pipeline.errors import BackendError  # noqa: E402
+from pytest_bettertogether.pipeline.program import Demo  # noqa: E402
+from pytest_bettertogether.pipeline.prompt import LAYOUT, render  # noqa: E402
+from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling  # noqa: E402
 
 SIGNATURE = Predict(
     "length, width -> answer", "Tell the kind from its size.", {"answer": "tolu, berim or sako"}
@@ -255,10 +255,10 @@ import resource
 import sys
 from pathlib import Path
 from pytest_bettertogether import Predict
-from pytest_bettertogether.backends import Prompt
-from pytest_bettertogether.models import TINY, load
-from pytest_bettertogether.prompt import render
-from pytest_bettertogether.recipe import Sampling
+from pytest_bettertogether.engines.protocol import Prompt
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.pipeline.prompt import render
+from pytest_bettertogether.pipeline.recipe import Sampling
 
 engine = load(TINY, Path("adapters"))
 sampling = Sampling(temperature=0.0, max_tokens=1)

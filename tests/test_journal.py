@@ -12,22 +12,14 @@ from dataclasses import fields, replace
 import pytest
 from scripted import Scripted
 
-from pytest_bettertogether.backends import (
-    ADAPTER_FILES,
-    Continuation,
-    Likelihood,
-    Prompt,
-    Training,
-    TrainingRow,
-    adapter_digest,
-)
-from pytest_bettertogether.errors import BackendError, JournalError
-from pytest_bettertogether.journal import Journal, damage_line
-from pytest_bettertogether.journaled import Journaled
-from pytest_bettertogether.program import Adapter
-from pytest_bettertogether.prompt import Message
-from pytest_bettertogether.recipe import LoraTuning, Sampling
-from pytest_bettertogether.results import Usage
+from pytest_bettertogether.engines.protocol import Continuation, Likelihood, Prompt, Training, TrainingRow
+from pytest_bettertogether.journal.replay import Journaled
+from pytest_bettertogether.journal.store import Journal, damage_line
+from pytest_bettertogether.pipeline.adapter import ADAPTER_FILES, Adapter, adapter_digest
+from pytest_bettertogether.pipeline.errors import BackendError, JournalError
+from pytest_bettertogether.pipeline.prompt import Message
+from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling
+from pytest_bettertogether.results.cell_results import Usage
 
 PROMPTS = [Prompt((Message("user", f"question {n} \ud800"),), noise=n) for n in range(3)]
 WARM, GREEDY = Sampling(temperature=0.5), Sampling(temperature=0.0)
@@ -319,8 +311,8 @@ def test_a_journal_that_cannot_be_made_is_one_clear_error(tmp_path):
 FILLING = """
 import errno, resource, sys
 from pathlib import Path
-from pytest_bettertogether.errors import JournalError
-from pytest_bettertogether.journal import Journal
+from pytest_bettertogether.pipeline.errors import JournalError
+from pytest_bettertogether.journal.store import Journal
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 journal = Journal(folder)
@@ -389,7 +381,7 @@ OPENING = """
 import sys
 import time
 from pathlib import Path
-from pytest_bettertogether.journal import Journal
+from pytest_bettertogether.journal.store import Journal
 
 folder, began, who = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 for n in range(30):

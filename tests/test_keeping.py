@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from parrot import CONFTEST, SUITE, run
 
-from pytest_bettertogether.backends import ADAPTER_FILES
+from pytest_bettertogether.pipeline.adapter import ADAPTER_FILES
 
 
 def cells(suite):

@@ -2,11 +2,12 @@
 
 import pytest
 
-from pytest_bettertogether import Example, Predict, Prediction, Program, lockstep
-from pytest_bettertogether.backends import Completion
-from pytest_bettertogether.errors import DataError, ProgramError
-from pytest_bettertogether.lockstep import run_program
-from pytest_bettertogether.program import ProgramState
+from pytest_bettertogether import Example, Predict, Prediction, Program
+from pytest_bettertogether.engines.protocol import Completion
+from pytest_bettertogether.pipeline.errors import DataError, ProgramError
+from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.running import lockstep
+from pytest_bettertogether.running.lockstep import run_program
 
 EXAMPLES = [Example.of({"id": str(n), "n": str(n)}) for n in range(5)]
 

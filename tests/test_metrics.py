@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_bettertogether import Example, Prediction, exact_match, f1, integer_match, number_match
-from pytest_bettertogether.metrics import metric_name
+from pytest_bettertogether.pipeline.metrics import metric_name
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="engine tests need the hf extra")
 
-from pytest_bettertogether.backends.noise import choose, gumbel  # noqa: E402
+from pytest_bettertogether.engines.hf.sampling import choose, gumbel  # noqa: E402
 
 
 def keys(*values):

@@ -6,14 +6,14 @@ import pytest
 from scripted import Scripted
 
 from pytest_bettertogether import ChainOfThought, Example, Predict, Program, Splits, exact_match
-from pytest_bettertogether.errors import MetricError
-from pytest_bettertogether.evaluate import Experiment, evaluate
 from pytest_bettertogether.optimize.bettertogether import better_together, run_seed
 from pytest_bettertogether.optimize.prompts import divide
-from pytest_bettertogether.program import ProgramState
-from pytest_bettertogether.recipe import PromptSearch, Recipe
-from pytest_bettertogether.results import DecidedEarly
-from pytest_bettertogether.strategy import PAPER, Strategy
+from pytest_bettertogether.pipeline.errors import MetricError
+from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.pipeline.recipe import PromptSearch, Recipe
+from pytest_bettertogether.pipeline.strategy import PAPER, Strategy
+from pytest_bettertogether.results.cell_results import DecidedEarly
+from pytest_bettertogether.running.evaluate import Experiment, evaluate
 
 COLOURS = ["red", "green", "blue"]
 

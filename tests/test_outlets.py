@@ -63,7 +63,7 @@ def test_a_run_leaves_traces_demos_and_scores_on_the_way(suite, workers):
 
 
 def test_the_same_report_is_rendered_from_json(suite):
-    from pytest_bettertogether.cli import main
+    from pytest_bettertogether.command.cli import main
 
     run(
         suite,

@@ -5,7 +5,7 @@ import os
 import pytest
 from parrot import CONFTEST, SUITE
 
-from pytest_bettertogether.backends import devices
+from pytest_bettertogether.engines import devices
 
 NOTING = '''
 

@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch", reason="engine tests need the hf extra")
 from transformers import DynamicCache  # noqa: E402
 
 from pytest_bettertogether import Predict  # noqa: E402
-from pytest_bettertogether.backends import Continuation, Likelihood, Prompt, TrainingRow, noise  # noqa: E402
-from pytest_bettertogether.backends.prefixes import GRAIN, SAVING, Prefixes, common, cut_texts  # noqa: E402
-from pytest_bettertogether.models import TINY, load  # noqa: E402
-from pytest_bettertogether.program import Demo  # noqa: E402
-from pytest_bettertogether.prompt import render  # noqa: E402
-from pytest_bettertogether.recipe import LoraTuning, Sampling  # noqa: E402
+from pytest_bettertogether.engines.hf import sampling as noise  # noqa: E402
+from pytest_bettertogether.engines.hf.prefixes import GRAIN, SAVING, Prefixes, common, cut_texts  # noqa: E402
+from pytest_bettertogether.engines.protocol import Continuation, Likelihood, Prompt, TrainingRow  # noqa: E402
+from pytest_bettertogether.engines.registry import TINY, load  # noqa: E402
+from pytest_bettertogether.pipeline.program import Demo  # noqa: E402
+from pytest_bettertogether.pipeline.prompt import render  # noqa: E402
+from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling  # noqa: E402
 
 KIND = Predict("length, width -> answer", "Tell the kind from its size.", {"answer": "tolu, berim or sako"}).signature
 QUERY = Predict("question -> search_query", "Write what to search for.").signature

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_bettertogether import ChainOfThought, Predict, Prediction, Program, Signature
-from pytest_bettertogether.program import running
+from pytest_bettertogether.pipeline.program import running
 
 
 @pytest.mark.parametrize(

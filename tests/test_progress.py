@@ -8,7 +8,7 @@ import sys
 import pytest
 from parrot import CONFTEST, SUITE
 
-from pytest_bettertogether.progress import Progress
+from pytest_bettertogether.running.progress import Progress
 
 
 def test_it_says_where_a_cell_is_and_how_long_that_will_take():

@@ -5,8 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_bettertogether import ChainOfThought, Predict, Signature
-from pytest_bettertogether.program import Demo
-from pytest_bettertogether.prompt import PROMPT_FORMAT, Unparsable, parse, render, render_inputs, render_outputs
+from pytest_bettertogether.pipeline.program import Demo
+from pytest_bettertogether.pipeline.prompt import (
+    PROMPT_FORMAT,
+    Unparsable,
+    parse,
+    render,
+    render_inputs,
+    render_outputs,
+)
 
 QA = ChainOfThought(
     "context, question -> answer",

@@ -5,14 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted
 
-from pytest_bettertogether import ChainOfThought, Predict, Program, Splits, Unparsable, exact_match, raw
-from pytest_bettertogether.backends import Completion
-from pytest_bettertogether.evaluate import Experiment
-from pytest_bettertogether.forms import FORMS
+from pytest_bettertogether import ChainOfThought, Predict, Program, Splits, Unparsable, exact_match
+from pytest_bettertogether.engines.protocol import Completion
 from pytest_bettertogether.optimize.bettertogether import run_seed
-from pytest_bettertogether.program import Demo
-from pytest_bettertogether.recipe import LoraTuning, PromptSearch, Recipe
-from pytest_bettertogether.strategy import Strategy
+from pytest_bettertogether.pipeline import raw_prompt as raw
+from pytest_bettertogether.pipeline.program import Demo
+from pytest_bettertogether.pipeline.recipe import LoraTuning, PromptSearch, Recipe
+from pytest_bettertogether.pipeline.strategy import Strategy
+from pytest_bettertogether.running.evaluate import Experiment
+from pytest_bettertogether.running.forms import FORMS
 
 HOP = ChainOfThought(
     "context, question -> search_query", "Find what is missing.", {"context": "may hold facts"}

@@ -11,14 +11,16 @@ import standins  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from pytest_bettertogether import ChainOfThought, Predict, Program, Splits  # noqa: E402
-from pytest_bettertogether.backends import Prompt, TrainingRow, loading, lora, memory  # noqa: E402
-from pytest_bettertogether.errors import BackendError  # noqa: E402
-from pytest_bettertogether.evaluate import Experiment  # noqa: E402
-from pytest_bettertogether.forms import FORMS  # noqa: E402
-from pytest_bettertogether.models import LLAMA2, LLAMA3, MISTRAL, PAPER, TINY, Model, find, load  # noqa: E402
+from pytest_bettertogether.engines.hf import loading, lora, memory  # noqa: E402
+from pytest_bettertogether.engines.model import Model  # noqa: E402
+from pytest_bettertogether.engines.protocol import Prompt, TrainingRow  # noqa: E402
+from pytest_bettertogether.engines.registry import LLAMA2, LLAMA3, MISTRAL, PAPER, TINY, find, load  # noqa: E402
 from pytest_bettertogether.optimize.bettertogether import run_seed  # noqa: E402
-from pytest_bettertogether.recipe import LoraTuning, Recipe, Sampling  # noqa: E402
-from pytest_bettertogether.strategy import Strategy  # noqa: E402
+from pytest_bettertogether.pipeline.errors import BackendError  # noqa: E402
+from pytest_bettertogether.pipeline.recipe import LoraTuning, Recipe, Sampling  # noqa: E402
+from pytest_bettertogether.pipeline.strategy import Strategy  # noqa: E402
+from pytest_bettertogether.running.evaluate import Experiment  # noqa: E402
+from pytest_bettertogether.running.forms import FORMS  # noqa: E402
 
 SOLVE = ChainOfThought("question -> answer", "Solve it.").signature
 VALUES = [{"reasoning": f"{n} and {n}.", "answer": str(2 * n)} for n in range(10)]

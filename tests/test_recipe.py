@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_bettertogether import models
-from pytest_bettertogether.models import Model, choose
-from pytest_bettertogether.recipe import PromptSearch, Recipe
+from pytest_bettertogether.engines import registry as models
+from pytest_bettertogether.engines.model import Model
+from pytest_bettertogether.engines.registry import choose
+from pytest_bettertogether.pipeline.recipe import PromptSearch, Recipe
 
 
 def test_the_defaults_are_the_papers():

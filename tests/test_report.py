@@ -6,13 +6,13 @@ from pathlib import Path
 
 import jsonschema
 
-from pytest_bettertogether.records import CellRecord, GateRecord, Paid
 from pytest_bettertogether.report.cells import in_order
 from pytest_bettertogether.report.document import document
 from pytest_bettertogether.report.markdown import markdown
 from pytest_bettertogether.report.standing import standing
 from pytest_bettertogether.report.text import ASCII, UNICODE, Style, lines
-from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
+from pytest_bettertogether.results.cell_records import CellRecord, GateRecord, Paid
+from pytest_bettertogether.results.cell_results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -22,13 +22,13 @@ from pytest_bettertogether import (
     Retrieve,
     Where,
 )
-from pytest_bettertogether.data import Example
-from pytest_bettertogether.errors import BackendError, DataError, ProgramError
-from pytest_bettertogether.journal import Journal
-from pytest_bettertogether.lockstep import run_program
-from pytest_bettertogether.program import ProgramState
-from pytest_bettertogether.searching import Searches
-from pytest_bettertogether.sources import Chosen, colbert
+from pytest_bettertogether.journal.store import Journal
+from pytest_bettertogether.pipeline.data import Example
+from pytest_bettertogether.pipeline.errors import BackendError, DataError, ProgramError
+from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.retrieval import Chosen, colbert
+from pytest_bettertogether.retrieval.searching import Searches
+from pytest_bettertogether.running.lockstep import run_program
 
 PASSAGES = [
     ("Lake Ohrid", "A deep lake between two mountain ranges."),

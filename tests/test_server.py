@@ -13,13 +13,13 @@ from faults import KINDS, before
 from parrot import QUICK
 from serving import tiny_server
 
-from pytest_bettertogether.backends import Continuation, Prompt, untrainable
-from pytest_bettertogether.backends import lora as lora  # see conftest.py: peft loads once only
-from pytest_bettertogether.backends.delivery import Delivery
-from pytest_bettertogether.errors import BackendError
-from pytest_bettertogether.models import TINY, load, of_server
-from pytest_bettertogether.prompt import Message
-from pytest_bettertogether.recipe import Sampling
+from pytest_bettertogether.engines.hf import lora as lora  # see conftest.py: peft loads once only
+from pytest_bettertogether.engines.protocol import Continuation, Prompt, untrainable
+from pytest_bettertogether.engines.registry import TINY, load, of_server
+from pytest_bettertogether.engines.server.delivery import Delivery
+from pytest_bettertogether.pipeline.errors import BackendError
+from pytest_bettertogether.pipeline.prompt import Message
+from pytest_bettertogether.pipeline.recipe import Sampling
 
 KEY = "sk-bettertogether-0123456789"
 GREEDY = Sampling(temperature=0.0, max_tokens=4)
@@ -44,7 +44,7 @@ def engines(tmp_path):
 @pytest.fixture
 def hurried(monkeypatch):
     """Waits between attempts are short; what the server asks for is waited for all the same."""
-    monkeypatch.setattr("pytest_bettertogether.backends.delivery.FIRST", 0.01)
+    monkeypatch.setattr("pytest_bettertogether.engines.server.delivery.FIRST", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -331,14 +331,14 @@ def test_what_cannot_be_is_one_line_before_anything_runs(pytester, options, said
 
 
 def test_a_missing_vllm_is_one_sentence_with_the_command(pytester, monkeypatch):
-    monkeypatch.setattr("pytest_bettertogether.engines.find_spec", lambda name: None)
+    monkeypatch.setattr("pytest_bettertogether.engines.kinds.find_spec", lambda name: None)
     assert "vLLM is not installed: pip install 'pytest-bettertogether[vllm]'" in refused(pytester, "--bt-backend=vllm")
     said = refused(pytester, "--bt-server=http://127.0.0.1:1/v1")
     assert "the openai client is not installed: pip install 'pytest-bettertogether[server]'" in said
 
 
 def test_arguments_that_are_ours_are_not_the_users(pytester, monkeypatch):
-    monkeypatch.setattr("pytest_bettertogether.engines.find_spec", lambda name: name)
+    monkeypatch.setattr("pytest_bettertogether.engines.kinds.find_spec", lambda name: name)
     error = refused(pytester, "--bt-backend=vllm", "--bt-engine=trust_remote_code=true")
     assert "trust_remote_code is not yours to set: code of a model's is never run" in error
 
@@ -366,7 +366,7 @@ def test_delivery_keeps_the_key_out_of_what_a_server_says():
 
 
 def test_vllm_is_the_default_where_it_is_installed_and_a_gpu_is_there(monkeypatch):
-    from pytest_bettertogether import engines
+    from pytest_bettertogether.engines import kinds as engines
 
     for installed, gpus, wanted in [(True, ("0",), "vllm"), (True, (), "hf"), (False, ("0",), "hf")]:
         monkeypatch.setattr(engines, "find_spec", lambda name, found=installed: found)

@@ -11,9 +11,9 @@ TRAIN = """
 import sys, time
 from pathlib import Path
 from test_journal import ADAPTER, ROWS, Engine
-from pytest_bettertogether.journal import Journal
-from pytest_bettertogether.journaled import Journaled
-from pytest_bettertogether.recipe import LoraTuning
+from pytest_bettertogether.journal.store import Journal
+from pytest_bettertogether.journal.replay import Journaled
+from pytest_bettertogether.pipeline.recipe import LoraTuning
 
 folder, who, seconds, seed = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from hotpotqa import hotpotqa, paragraphs, passages
 
 from pytest_bettertogether import Part, Task, Where, exact_match, files, hub_dataset
-from pytest_bettertogether.errors import DataError
-from pytest_bettertogether.sources.hotpotqa import hotpotqa, paragraphs, passages
+from pytest_bettertogether.pipeline.errors import DataError
 
 ROWS = [{"question": f"q{n}", "answer": f"a{n}", "level": ("easy", "hard")[n % 2]} for n in range(40)]
 REVISION = "0123456789abcdef0123456789abcdef01234567"

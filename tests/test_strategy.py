@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_bettertogether.strategy import PAPER, Strategy
+from pytest_bettertogether.pipeline.strategy import PAPER, Strategy
 
 
 @pytest.mark.parametrize("text", ["pwp", "p -> w -> p", "prompts -> weights -> prompts", " p->w -> prompts "])

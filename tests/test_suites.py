@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from test_plugin import SCHEMA, without_cost
 
-from pytest_bettertogether.data import fingerprint
+from pytest_bettertogether.pipeline.data import fingerprint
 
 torch = pytest.importorskip("torch", reason="the suites need the hf extra")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
+from hotpotqa import hotpotqa, passages
 from parrot import ALL, CONFTEST, QUICK, SUITE, run
 from test_plugin import SCHEMA
 
 from pytest_bettertogether import Retrieve, Where
-from pytest_bettertogether.data import fingerprint
-from pytest_bettertogether.searching import Searches
-from pytest_bettertogether.sources.hotpotqa import hotpotqa, passages
+from pytest_bettertogether.pipeline.data import fingerprint
+from pytest_bettertogether.retrieval.searching import Searches
 
 ROOT = Path(__file__).parent.parent
 
@@ -176,8 +176,8 @@ def test_bm25_finds_both_gold_passages_as_often_as_measured(journal):
 
 
 READER = '''
-from pytest_bettertogether.backends import Completion, Training
-from pytest_bettertogether.program import Adapter
+from pytest_bettertogether.engines.protocol import Completion, Training
+from pytest_bettertogether.pipeline.program import Adapter
 
 
 class Engine:

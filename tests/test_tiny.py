@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch", reason="engine tests need the hf extra")
 from transformers import AutoTokenizer  # noqa: E402
 
 from pytest_bettertogether import Predict  # noqa: E402
-from pytest_bettertogether.program import Demo  # noqa: E402
-from pytest_bettertogether.prompt import LAYOUT, render  # noqa: E402
+from pytest_bettertogether.pipeline.program import Demo  # noqa: E402
+from pytest_bettertogether.pipeline.prompt import LAYOUT, render  # noqa: E402
 from pytest_bettertogether.tiny import WEIGHTS, checkpoint  # noqa: E402
 from pytest_bettertogether.tiny.checkpoint import Progress  # noqa: E402
 from pytest_bettertogether.tiny.curriculum import IGNORED, STAGES, lesson, make_batch  # noqa: E402

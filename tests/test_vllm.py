@@ -14,11 +14,12 @@ from faults import KINDS, before
 from parrot import QUICK
 from test_server import COMMON, SUITE, outcome
 
-from pytest_bettertogether.backends import Prompt, TrainingRow, vllm_start
-from pytest_bettertogether.errors import BackendError
-from pytest_bettertogether.models import TINY, load
-from pytest_bettertogether.prompt import Message
-from pytest_bettertogether.recipe import LoraTuning, Sampling
+from pytest_bettertogether.engines.protocol import Prompt, TrainingRow
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.engines.vllm import start as vllm_start
+from pytest_bettertogether.pipeline.errors import BackendError
+from pytest_bettertogether.pipeline.prompt import Message
+from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling
 
 GREEDY = Sampling(temperature=0.0, max_tokens=4)
 PROMPTS = [Prompt((Message("user", f"one {n}"),)) for n in range(10)]

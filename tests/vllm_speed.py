@@ -10,10 +10,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_bettertogether.backends import Prompt
-from pytest_bettertogether.models import TINY, load
-from pytest_bettertogether.prompt import Message
-from pytest_bettertogether.recipe import Sampling
+from pytest_bettertogether.engines.protocol import Prompt
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.pipeline.prompt import Message
+from pytest_bettertogether.pipeline.recipe import Sampling
 
 ROUNDS, ROWS, NEW = 5, 256, 32
 WARM = Sampling(temperature=1.0, top_p=1.0, max_tokens=NEW)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..abilities import Ability, AbilityGate, BaseModel, Rows
-from ..errors import BaselineError
+from ..pipeline.errors import BaselineError
+from ..results.side_effects import Ability, AbilityGate, BaseModel, Rows
 from .baselines import RecordedAbility
 from .statistics import compare
 from .verdict import Baseline, Terms

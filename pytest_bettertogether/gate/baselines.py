@@ -7,10 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..abilities import Ability, Rows
-from ..atomic import write_text
-from ..errors import BaselineError
-from ..results import CellResult
+from ..pipeline.atomic import write_text
+from ..pipeline.errors import BaselineError
+from ..results.cell_results import CellResult
+from ..results.side_effects import Ability, Rows
 from .git import show
 
 SCHEMA = 1

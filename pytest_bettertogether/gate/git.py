@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from ..errors import BaselineError
+from ..pipeline.errors import BaselineError
 
 
 def commit(root: Path) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..abilities import Ability
-from ..records import CellRecord
-from ..results import CellResult
+from ..results.cell_records import CellRecord
+from ..results.cell_results import CellResult
+from ..results.side_effects import Ability
 from .baselines import Recorded, read, remove, write
 from .git import commit
 from .verdict import Baseline, Terms

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..suite import Suite
+from ..pipeline.suite import Suite
 from .baselines import Recorded
 
 

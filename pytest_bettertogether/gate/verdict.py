@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from ..errors import BaselineError
-from ..records import GateRecord
-from ..results import CellResult
+from ..pipeline.errors import BaselineError
+from ..results.cell_records import GateRecord
+from ..results.cell_results import CellResult
 from .baselines import Recorded, Source
 from .statistics import Comparison, compare
 

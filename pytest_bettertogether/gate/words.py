@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..results import CellResult
+from ..results.cell_results import CellResult
 from .statistics import Comparison, compare, mean_interval
 from .verdict import Baseline, Terms
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..abilities import Ability, Rows
-from ..backends import Backend
-from ..data import Task
-from ..errors import DataError
-from ..program import Adapter
-from ..progress import Progress
+from ..engines.protocol import Backend
+from ..pipeline.adapter import Adapter
+from ..pipeline.data import Task
+from ..pipeline.errors import DataError
+from ..results.side_effects import Ability, Rows
+from ..running.progress import Progress
 from .loading import Spec, load, spec_name
 from .measuring import Form, identity, lm_eval_version, measure, metric_key
 from .task import Marking, OwnForm

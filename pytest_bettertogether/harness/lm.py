@@ -9,15 +9,16 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
-from ..backends import Backend, Chatting, Completion, Continuation, Prompt, Scoring
-from ..data import Example, digest, program_inputs
-from ..errors import BackendError, ProgramError
-from ..lockstep import Run, run_program
-from ..program import Adapter, Program, ProgramState
-from ..prompt import PROMPT_FORMAT, Message, render
-from ..recipe import Sampling
-from ..results import Usage
-from ..seeds import derive
+from ..engines.protocol import Backend, Chatting, Completion, Continuation, Prompt, Scoring
+from ..pipeline.adapter import Adapter
+from ..pipeline.data import Example, digest, program_inputs
+from ..pipeline.errors import BackendError, ProgramError
+from ..pipeline.program import Program, ProgramState
+from ..pipeline.prompt import PROMPT_FORMAT, Message, render
+from ..pipeline.recipe import Sampling
+from ..results.cell_results import Usage
+from ..running.lockstep import Run, run_program
+from ..running.seeds import derive
 
 NEW_TOKENS = 256
 """Where a task does not say how many, as in lm-eval."""

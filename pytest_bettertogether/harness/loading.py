@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..pipeline.errors import DataError
 
 Spec = str | Path | Mapping[str, Any]
 """A stock task's name, a YAML file, or a task's configuration."""

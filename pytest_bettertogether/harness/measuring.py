@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from ..data import digest
-from ..errors import BetterTogetherError, DataError, MetricError
-from ..results import ExampleScore
+from ..pipeline.data import digest
+from ..pipeline.errors import BetterTogetherError, DataError, MetricError
+from ..results.cell_results import ExampleScore
 from .loading import quiet
 
 FEWSHOT_SEED = 1234

@@ -5,11 +5,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..backends import adapter_digest
-from ..errors import BackendError
-from ..freezing import Frozen
-from ..models import Model, find, load
-from ..program import Adapter, Program, ProgramState
+from ..engines.model import Model
+from ..engines.registry import find, load
+from ..pipeline.adapter import Adapter, adapter_digest
+from ..pipeline.errors import BackendError
+from ..pipeline.frozen import Frozen
+from ..pipeline.program import Program, ProgramState
 from .loading import needs_lm_eval
 from .offline import offline_mode
 

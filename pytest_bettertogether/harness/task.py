@@ -9,12 +9,13 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from ..backends import Backend
-from ..data import Example, Splits, Task, digest
-from ..errors import DataError, MetricError
-from ..evaluate import Benchmark, Evaluation
-from ..metrics import normalize
-from ..program import Adapter, Predict, Prediction, Program, Signature
+from ..engines.protocol import Backend
+from ..pipeline.adapter import Adapter
+from ..pipeline.data import Example, Splits, Task, digest
+from ..pipeline.errors import DataError, MetricError
+from ..pipeline.metrics import normalize
+from ..pipeline.program import Predict, Prediction, Program, Signature
+from ..running.evaluate import Benchmark, Evaluation
 from .loading import Spec, load, quiet, spec_name
 from .measuring import Form, identity, measure, metric_key, plain
 

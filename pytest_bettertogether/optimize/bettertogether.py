@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ..evaluate import Experiment, evaluate, prompts
-from ..program import ProgramState
-from ..results import SeedResult, StepRecord, Usage
-from ..strategy import Strategy
-from ..traces import PER_SEED
+from ..pipeline.program import ProgramState
+from ..pipeline.strategy import Strategy
+from ..results.cell_results import SeedResult, StepRecord, Usage
+from ..results.traces import PER_SEED
+from ..running.evaluate import Experiment, evaluate, prompts
 from .outcome import Outcome
 from .prompts import optimize_prompts
 from .weights import optimize_weights

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from ..data import Example
-from ..evaluate import Experiment, usage
-from ..lockstep import Run
-from ..program import ProgramState
-from ..results import Usage
+from ..pipeline.data import Example
+from ..pipeline.program import ProgramState
+from ..results.cell_results import Usage
+from ..running.evaluate import Experiment, usage
+from ..running.lockstep import Run
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ..program import ProgramState
-from ..results import StepRecord
+from ..pipeline.program import ProgramState
+from ..results.cell_results import StepRecord
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ import time
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from ..data import Example
-from ..errors import DataError
-from ..evaluate import Experiment, evaluate
-from ..lockstep import Run
-from ..program import Demo, Predict, ProgramState
-from ..recipe import PromptSearch
-from ..results import DecidedEarly, StepRecord, Usage
-from ..traces import DemoRecord, as_text
+from ..pipeline.data import Example
+from ..pipeline.errors import DataError
+from ..pipeline.program import Demo, Predict, ProgramState
+from ..pipeline.recipe import PromptSearch
+from ..results.cell_results import DecidedEarly, StepRecord, Usage
+from ..results.traces import DemoRecord, as_text
+from ..running.evaluate import Experiment, evaluate
+from ..running.lockstep import Run
 from .bootstrap import bootstrap
 from .outcome import Outcome
 from .race import Race

@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..backends import Training, TrainingRow, untrainable
-from ..evaluate import Experiment
-from ..forms import FORMS, Form
-from ..lockstep import Run
-from ..program import Program, ProgramState
-from ..results import StepRecord, Usage
+from ..engines.protocol import Training, TrainingRow, untrainable
+from ..pipeline.program import Program, ProgramState
+from ..results.cell_results import StepRecord, Usage
+from ..running.evaluate import Experiment
+from ..running.forms import FORMS, Form
+from ..running.lockstep import Run
 from .bootstrap import Traces, bootstrap
 from .outcome import Outcome
 

@@ -163,13 +163,13 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Explain a failed `better_together() >= bt_baseline`, and comparisons with numbers and other results."""
-    if "pytest_bettertogether.cells" not in sys.modules:  # then neither side can be ours
+    if "pytest_bettertogether.cells.cells" not in sys.modules:  # then neither side can be ours
         return None
     from ..gate.abilities import Abilities
     from ..gate.abilities import explain as explain_abilities
     from ..gate.verdict import Baseline
     from ..gate.words import explain, explain_plain
-    from ..results import CellResult
+    from ..results.cell_results import CellResult
 
     if isinstance(left, Abilities):
         return explain_abilities(left, right) if op == ">=" else None
@@ -244,7 +244,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = config.stash.get(SESSION, None)
     if session is None or not (session.records or session.written or session.planned):
         return
-    from ..plan import ASCII as SIGNS
+    from ..cells.plan import ASCII as SIGNS
     from ..report.text import UNICODE, lines
     from .finish import annotation_lines
     from .terminal import style_of

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..abilities import Ability
-from ..records import CellRecord, GateRecord, Paid, Status
-from ..results import CellResult
-from ..suite import Suite
+from ..pipeline.suite import Suite
+from ..results.cell_records import CellRecord, GateRecord, Paid, Status
+from ..results.cell_results import CellResult
+from ..results.side_effects import Ability
 
 if TYPE_CHECKING:  # the gate's numbers are loaded when a verdict is asked for
     from ..gate.verdict import Baseline

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..strategy import Strategy
+from ..pipeline.strategy import Strategy
 from .attempt import Attempt
 from .running import run
 from .session import Session
 
 if TYPE_CHECKING:  # only named here
-    from ..models import Model
-    from ..results import CellResult
+    from ..engines.model import Model
+    from ..results.cell_results import CellResult
 
 
 class BetterTogether:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from ..errors import BetterTogetherError
+from ..pipeline.errors import BetterTogetherError
 
 OURS = str(Path(__file__).parent.parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from ..command.publishing import publish
 from ..gate.git import commit
 from ..gate.recording import obsolete_lines, record_baselines
-from ..publishing import publish
 from ..report.github import annotations
 from ..report.markdown import step_summary
 from .keys import OUTERMOST

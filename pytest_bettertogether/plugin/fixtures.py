@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:  # a run without suites loads this module too
-    from ..data import Task
+    from ..engines.model import Model
     from ..gate.verdict import Baseline
-    from ..models import Model
-    from ..strategy import Strategy
-    from ..suite import Suite
+    from ..pipeline.data import Task
+    from ..pipeline.strategy import Strategy
+    from ..pipeline.suite import Suite
     from .call import BetterTogether
     from .session import Session
 
@@ -47,7 +47,7 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     Fails, before anything is trained, where none is recorded or the recorded one no longer
     fits the test split or the metric.
     """
-    from ..errors import BaselineError
+    from ..pipeline.errors import BaselineError
     from .faults import raise_for_user
 
     session, suite = _session(request), _suite(request)

@@ -13,7 +13,7 @@ def pytest_bettertogether_models(register: Callable[..., None]) -> None:
             register("mistral", "mistralai/Mistral-7B-Instruct-v0.2", revision="3ad372f")
             register("small", "https://api.example.com/v1#small-1")
 
-    The arguments are those of `pytest_bettertogether.models.Model`: name, path (a local folder,
+    The arguments are those of `pytest_bettertogether.engines.registry.Model`: name, path (a local folder,
     a hub id, or the URL of a server), revision, backend (hf, vllm, server or "module:Class"), recipe,
     server (where a server has what `path` is the local copy of), engine (a dict, as --bt-engine).
     """

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ..data import Task
-from ..recipe import ENGINE, Recipe
-from ..strategy import PAPER, Strategy
-from ..suite import Suite, baseline_file
+from ..pipeline.data import Task
+from ..pipeline.recipe import ENGINE, Recipe
+from ..pipeline.strategy import PAPER, Strategy
+from ..pipeline.suite import Suite, baseline_file
 
 
 def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .. import arguments
+from ..command import arguments
 
 
 @dataclass(frozen=True)

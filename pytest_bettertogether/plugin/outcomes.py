@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..records import CellRecord, Status
+from ..results.cell_records import CellRecord, Status
 from .attempt import Attempt
 
 SHOWN: dict[Status, tuple[str, str]] = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ..backends.devices import Claim, usable
-from ..errors import BackendError
+from ..engines.devices import Claim, usable
+from ..pipeline.errors import BackendError
 
 
 def workers(config: pytest.Config) -> int | None:

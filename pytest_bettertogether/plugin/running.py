@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from ..errors import BudgetError
-from ..progress import Progress
-from ..records import Paid
-from ..results import CellResult
-from ..strategy import Strategy
-from ..suite import Suite
+from ..pipeline.errors import BudgetError
+from ..pipeline.strategy import Strategy
+from ..pipeline.suite import Suite
+from ..results.cell_records import Paid
+from ..results.cell_results import CellResult
+from ..running.progress import Progress
 from .attempt import Attempt
 from .faults import raise_for_user
 from .session import Session
 from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
-    from ..cells import Cells
+    from ..cells.cells import Cells
+    from ..engines.model import Model
     from ..gate.abilities import Abilities
     from ..harness.abilities import Wanted
-    from ..models import Model
 
 Done = TypeVar("Done")
 

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..data import Task
-from ..errors import BetterTogetherError
-from ..records import CellRecord
-from ..strategy import Strategy
-from ..suite import Suite
+from ..pipeline.data import Task
+from ..pipeline.errors import BetterTogetherError
+from ..pipeline.strategy import Strategy
+from ..pipeline.suite import Suite
+from ..results.cell_records import CellRecord
 from .attempt import Attempt
 from .keys import ATTEMPT, SESSION
 from .marker import read_marker
 from .settings import Settings, read_settings
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
-    from ..backends.devices import Claim
-    from ..cells import Cells
+    from ..cells.cells import Cells
+    from ..engines.devices import Claim
+    from ..engines.model import Model
     from ..gate.baselines import Source
     from ..gate.scope import Scope
     from ..gate.verdict import Baseline, Mode, Terms
-    from ..models import Model
 
 SHAPING = (
     *("--bt-model", "--bt-backend", "--bt-server", "--bt-engine", "--bt-seeds", "--bt-set", "--bt-strategy"),
@@ -60,9 +60,9 @@ class Session:
     @cached_property
     def cells(self) -> "Cells":
         """The cells' engine room; making it opens the journal."""
-        from ..budget import Budget
-        from ..cells import Cells
-        from ..journal import Journal
+        from ..cells.cells import Cells
+        from ..journal.budget import Budget
+        from ..journal.store import Journal
         from .placement import place
 
         settings = self.settings
@@ -200,7 +200,7 @@ class Session:
     def notes(self) -> Iterator[str]:
         """A line on whatever else the user should know of this session."""
         if self.damaged:
-            from ..journal import damage_line
+            from ..journal.store import damage_line
 
             yield damage_line(self.damaged)
         halved = sum(each.paid.halved for each in self.records)

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import pytest
 
-from ..engines import is_url, read_argument
-from ..extras import missing
-from ..models import BUILT_IN, Model, check_offline, choose, find, of_server
-from ..strategy import Strategy
-from ..where import Where
+from ..engines.kinds import is_url, read_argument
+from ..engines.model import Model
+from ..engines.registry import BUILT_IN, check_offline, choose, find, of_server
+from ..pipeline.extras import missing
+from ..pipeline.strategy import Strategy
+from ..pipeline.where import Where
 from .options import OPTIONS, Option
 from .placement import check
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..abilities import Ability
 from ..gate.statistics import compare
-from ..records import CellRecord
+from ..results.cell_records import CellRecord
+from ..results.side_effects import Ability
 from .cells import in_order, title
 
 TITLE = "what else changed"

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ..abilities import Ability
 from ..gate.statistics import mean_interval
-from ..records import CellRecord, GateRecord, Paid
-from ..results import CellResult, StepRecord, Usage
-from ..strategy import PAPER, Strategy
+from ..pipeline.strategy import PAPER, Strategy
+from ..results.cell_records import CellRecord, GateRecord, Paid
+from ..results.cell_results import CellResult, StepRecord, Usage
+from ..results.side_effects import Ability
 
 _GRAVITY = ("invalid", "worse", "failed", "stopped", "refused", "too_small", "passed", "not_gated", "skipped")
 """Where two tests ran the same cell, the report shows the graver end."""

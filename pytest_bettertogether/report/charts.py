@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from ..records import CellRecord
-from ..results import CellResult
-from ..strategy import Strategy
+from ..pipeline.strategy import Strategy
+from ..results.cell_records import CellRecord
+from ..results.cell_results import CellResult
 from .cells import computed, interval, title
 from .learning import longest, readings
 

@@ -8,8 +8,8 @@ from typing import Literal
 from tabulate import tabulate
 
 from ..gate.statistics import Comparison, compare
-from ..records import CellRecord
-from ..results import CellResult
+from ..results.cell_records import CellRecord
+from ..results.cell_results import CellResult
 from .cells import in_order, title
 from .inert import plain
 from .standing import same_examples

@@ -9,9 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import BetterTogetherError
-from ..records import CellRecord, Paid, gate_from_json
-from ..results import CellResult, SeedResult, StepRecord, Usage, example_from_json, prompts_from_json, step_from_json
+from ..pipeline.errors import BetterTogetherError
+from ..results.cell_records import CellRecord, Paid, gate_from_json
+from ..results.cell_results import (
+    CellResult,
+    SeedResult,
+    StepRecord,
+    Usage,
+    example_from_json,
+    prompts_from_json,
+    step_from_json,
+)
 from .abilities import abilities_read, ability_entries
 from .cells import computed, in_order, interval
 

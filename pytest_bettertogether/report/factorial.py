@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..gate.statistics import contrast_interval
-from ..results import CellResult
+from ..results.cell_results import CellResult
 from .inert import plain
 from .standing import same_examples
 

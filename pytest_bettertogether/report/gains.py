@@ -14,8 +14,8 @@ from statistics import fmean
 from typing import Literal
 
 from ..gate.statistics import contrast_interval
-from ..results import CellResult
-from ..strategy import Strategy
+from ..pipeline.strategy import Strategy
+from ..results.cell_results import CellResult
 
 Kind = Literal["p", "w"]
 KINDS: dict[Kind, str] = {"p": "prompts only", "w": "weights only"}

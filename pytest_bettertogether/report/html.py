@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from ..records import CellRecord
-from ..results import CellResult
-from ..traces import DemoRecord
+from ..results.cell_records import CellRecord
+from ..results.cell_results import CellResult
+from ..results.traces import DemoRecord
 from .abilities import COLUMNS, NOTE, ability_rows
 from .cells import computed, in_order, interval, rank, scored, title
 from .charts import costs, curves, losses, scores

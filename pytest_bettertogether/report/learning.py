@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ..results import CellResult, SeedResult, StepRecord
-from ..strategy import Strategy
+from ..pipeline.strategy import Strategy
+from ..results.cell_results import CellResult, SeedResult, StepRecord
 from .cells import rank
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..records import CellRecord
+from ..results.cell_records import CellRecord
 from .abilities import NOTE, ability_table
 from .cells import in_order, scored
 from .factorial import factorials

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..records import CellRecord
-from ..results import SeedResult
+from ..results.cell_records import CellRecord
+from ..results.cell_results import SeedResult
 
 
 def pack(value: Any) -> str:

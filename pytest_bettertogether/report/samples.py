@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..records import CellRecord
-from ..results import CellResult, ExampleScore, SeedResult
-from ..traces import CallRecord
+from ..results.cell_records import CellRecord
+from ..results.cell_results import CellResult, ExampleScore, SeedResult
+from ..results.traces import CallRecord
 from .cells import in_order
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..gate.statistics import compare
-from ..records import CellRecord
-from ..results import CellResult
+from ..results.cell_records import CellRecord
+from ..results.cell_results import CellResult
 from .cells import scored
 
 ALPHA = 0.05

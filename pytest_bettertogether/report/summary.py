@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tabulate import tabulate
 
-from ..results import CellResult
+from ..results.cell_results import CellResult
 from .cells import title
 from .gains import KINDS, Gain, gains, known
 from .inert import plain

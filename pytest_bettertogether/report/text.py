@@ -7,8 +7,8 @@ from textwrap import wrap
 
 from tabulate import tabulate
 
-from ..records import CellRecord
-from ..results import CellResult
+from ..results.cell_records import CellRecord
+from ..results.cell_results import CellResult
 from .abilities import NOTE as OTHERS
 from .abilities import ability_sentences, ability_table
 from .cells import computed, in_order, interval, rank, scored, title

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from ..data import Splits
-from ..errors import DataError
-from ..where import Where
+from ..pipeline.data import Splits
+from ..pipeline.errors import DataError
+from ..pipeline.where import Where
 from .files import Files
 from .tables import Layout, Part, Row, Source
 

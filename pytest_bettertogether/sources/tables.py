@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from ..data import Splits
-from ..errors import DataError
-from ..where import Where
+from ..pipeline.data import Splits
+from ..pipeline.errors import DataError
+from ..pipeline.where import Where
 
 Row = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..program import ChainOfThought, Demo, Field, Signature
-from ..prompt import Message, render, render_outputs
+from ..pipeline.program import ChainOfThought, Demo, Field, Signature
+from ..pipeline.prompt import Message, render, render_outputs
 from .synthetic import Sample
 from .tokenizer import ASSISTANT, END, chat_text
 from .words import capitalised, distinct, instruction, made_up, syllable, template, word

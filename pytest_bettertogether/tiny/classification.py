@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..program import ChainOfThought, Demo, Field, Signature
-from ..prompt import Message, render, render_outputs
+from ..pipeline.program import ChainOfThought, Demo, Field, Signature
+from ..pipeline.prompt import Message, render, render_outputs
 from .synthetic import Sample
 from .tokenizer import ASSISTANT, END, SUFFIXES, chat_text
 from .words import distinct, instruction, made_up, word

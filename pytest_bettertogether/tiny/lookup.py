@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..program import Demo, Field, Signature
-from ..prompt import Message, render, render_outputs
+from ..pipeline.program import Demo, Field, Signature
+from ..pipeline.prompt import Message, render, render_outputs
 from .synthetic import Sample
 from .tokenizer import ASSISTANT, CONSONANTS, END, OPENERS, chat_text
 from .words import capitalised, distinct, ends_alike, instruction, made_up, template, word

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ..program import Demo, Signature
-from ..prompt import render, render_outputs
+from ..pipeline.program import Demo, Signature
+from ..pipeline.prompt import render, render_outputs
 from .tokenizer import ASSISTANT, END, chat_text
 
 OPTIONS = ("setosa", "versicolor", "virginica")

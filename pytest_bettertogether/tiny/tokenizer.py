@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ..prompt import LAYOUT, Message
+from ..pipeline.prompt import LAYOUT, Message
 
 PAD, SYSTEM, USER, ASSISTANT, END = "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
 """Padding, the three roles, and the end of an assistant turn (which is the end of generation too)."""

@@ -6,14 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pytest_bettertogether.backends import Prompt
-from pytest_bettertogether.models import TINY, load
-from pytest_bettertogether.recipe import Sampling
+from pytest_bettertogether.engines.protocol import Prompt
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.pipeline.recipe import Sampling
 
 from . import work
 from .measure import Figure, Report, alternate, timed
 
-BACKEND = "pytest_bettertogether.backends.vllm"
+BACKEND = "pytest_bettertogether.engines.vllm.engine"
 
 
 def run(report: Report, rounds: int, quick: bool) -> None:

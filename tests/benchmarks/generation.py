@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pytest_bettertogether.backends import Completion, Continuation, Prompt
-from pytest_bettertogether.models import TINY, load
-from pytest_bettertogether.recipe import Sampling
+from pytest_bettertogether.engines.protocol import Completion, Continuation, Prompt
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.pipeline.recipe import Sampling
 
 from . import work
 from .measure import Figure, Report, alternate, peak, timed

@@ -9,12 +9,12 @@ from random import Random
 
 from pytest_bettertogether.gate.baselines import parse, write
 from pytest_bettertogether.gate.verdict import Baseline, Terms
-from pytest_bettertogether.journal import Journal
-from pytest_bettertogether.records import CellRecord
+from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.report.document import document
 from pytest_bettertogether.report.markdown import markdown
 from pytest_bettertogether.report.text import lines
-from pytest_bettertogether.results import CellResult, ExampleScore, SeedResult, Usage
+from pytest_bettertogether.results.cell_records import CellRecord
+from pytest_bettertogether.results.cell_results import CellResult, ExampleScore, SeedResult, Usage
 
 from .measure import Figure, Report, timed
 

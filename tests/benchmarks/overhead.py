@@ -11,12 +11,12 @@ from statistics import median
 from typing import Any
 
 from pytest_bettertogether import Example, Predict, Program, Splits, exact_match
-from pytest_bettertogether.backends import Completion, Prompt
-from pytest_bettertogether.evaluate import Experiment, evaluate
-from pytest_bettertogether.journal import Journal
-from pytest_bettertogether.journaled import Journaled
-from pytest_bettertogether.program import Prediction, ProgramState
-from pytest_bettertogether.recipe import Recipe
+from pytest_bettertogether.engines.protocol import Completion, Prompt
+from pytest_bettertogether.journal.replay import Journaled
+from pytest_bettertogether.journal.store import Journal
+from pytest_bettertogether.pipeline.program import Prediction, ProgramState
+from pytest_bettertogether.pipeline.recipe import Recipe
+from pytest_bettertogether.running.evaluate import Experiment, evaluate
 
 from . import peers
 from .measure import Figure, Report, alternate, timed

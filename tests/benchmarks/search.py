@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_bettertogether.cells import Cells
-from pytest_bettertogether.evaluate import Experiment, evaluate
-from pytest_bettertogether.journal import Journal
-from pytest_bettertogether.models import TINY, load
+from pytest_bettertogether.cells.cells import Cells
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.optimize.prompts import divide, optimize_prompts
-from pytest_bettertogether.program import ProgramState
-from pytest_bettertogether.strategy import PAPER
-from pytest_bettertogether.suite import Suite
+from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.pipeline.strategy import PAPER
+from pytest_bettertogether.pipeline.suite import Suite
+from pytest_bettertogether.running.evaluate import Experiment, evaluate
 
 from . import peers
 from .measure import Figure, Report, say

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pytest_bettertogether.backends import Prompt
-from pytest_bettertogether.prompt import Message
-from pytest_bettertogether.recipe import Sampling
+from pytest_bettertogether.engines.protocol import Prompt
+from pytest_bettertogether.pipeline.prompt import Message
+from pytest_bettertogether.pipeline.recipe import Sampling
 
 
 class Server:

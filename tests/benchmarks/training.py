@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pytest_bettertogether.backends import Prompt, TrainingRow
-from pytest_bettertogether.models import TINY, load
-from pytest_bettertogether.recipe import Sampling
+from pytest_bettertogether.engines.protocol import Prompt, TrainingRow
+from pytest_bettertogether.engines.registry import TINY, load
+from pytest_bettertogether.pipeline.recipe import Sampling
 
 from . import work
 from .measure import Figure, Report, alternate, timed
@@ -180,7 +180,7 @@ def _pytest(folder: Path, *args: str) -> str:
 
 WATCH = """
 import time
-from pytest_bettertogether.journaled import Journaled
+from pytest_bettertogether.journal.replay import Journaled
 def pytest_configure(config):
     generate = Journaled.generate
     def watched(self, *args, **kwargs):

@@ -3,8 +3,8 @@
 from random import Random
 
 from pytest_bettertogether import ChainOfThought, Predict
-from pytest_bettertogether.program import Demo
-from pytest_bettertogether.prompt import Message, render
+from pytest_bettertogether.pipeline.program import Demo
+from pytest_bettertogether.pipeline.prompt import Message, render
 
 WORDS = ["apples", "books", "coins", "pens", "cards", "stones"]
 NAMES = ["Ada", "Ben", "Cem", "Dora", "Eli", "Fay", "Gus", "Hana"]

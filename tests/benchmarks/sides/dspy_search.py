@@ -12,8 +12,8 @@ from pathlib import Path
 
 import dspy
 
-from pytest_bettertogether.program import Demo, Signature
-from pytest_bettertogether.prompt import Unparsable, parse, render
+from pytest_bettertogether.pipeline.program import Demo, Signature
+from pytest_bettertogether.pipeline.prompt import Unparsable, parse, render
 
 url, data, strategy = sys.argv[1], json.loads(Path(sys.argv[2]).read_text()), sys.argv[3]
 inputs = tuple(data["inputs"])

@@ -1,0 +1,50 @@
+"""The model card of a frozen program, in Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..gate.statistics import mean_interval
+from ..report.cells import title
+from ..results.cell_results import CellResult, SeedResult, StepRecord
+
+
+def card(result: CellResult, seed: SeedResult, about: Mapping[str, Any]) -> str:
+    """Task, score with interval, seeds, provenance, and how to evaluate it again."""
+    low, high = mean_interval([[each.score for each in seed.examples]], result.clusters or None)
+    others = ", ".join(f"{each.seed}: {each.score:.1%}" for each in result.seeds)
+    engine, recipe = result.provenance["engine"], result.provenance["recipe"]
+    lines = [
+        f"# {result.task}: {title(seed.selected)} on {result.model}, seed {seed.seed}",
+        "",
+        "A program optimised by pytest-bettertogether: the prompts and demos in `program.json`"
+        + (", and the LoRA weights in `adapter/`, which belong to the base model below." if seed.adapter else "."),
+        "",
+        f"- task: {result.task}; test split {result.provenance['identity']['test']}, {result.n} examples; "
+        f"metric {result.provenance['identity']['metric']}",
+        f"- score: {seed.score:.1%}, 95 % interval {low:.1%} to {high:.1%}",
+        f"- all seeds of the cell: {others}",
+        f"- strategy: {title(result.strategy)}",
+        *(f"- step {step.path}: {_step(step)}" for step in seed.steps if seed.selected.startswith(step.path)),
+        f"- adapter: {seed.adapter or 'none'}",
+        f"- engine: {', '.join(f'{key} {value}' for key, value in engine.items() if value)}",
+        f"- recipe: {', '.join(f'{key}={value}' for key, value in recipe.items())}",
+        *(f"- {key}: {value}" for key, value in about.items() if isinstance(value, str) and value),
+        "",
+        "The score was measured on this task's test split and says nothing of other data. Evaluate it without",
+        "optimising, in a suite:",
+        "",
+        "```python",
+        'TASK = Task(program=frozen(YourProgram, "this folder"), data=..., metric=...)',
+        "",
+        "",
+        '@pytest.mark.bettertogether(TASK, strategies=["zero"])',
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _step(step: StepRecord) -> str:
+    passed = f"{step.traces_passed} of the traces passed"
+    if step.train_rows:
+        return f"{passed}, {step.train_rows} rows, {step.train_steps} training steps"
+    return f"{passed}, chose {step.chosen or 'nothing'}"

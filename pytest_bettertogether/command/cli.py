@@ -1,0 +1,87 @@
+"""The console command `bettertogether`: reports and comparisons of runs, journals, optimised programs."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..journal.upkeep import existing, find, line, listing, prune, verify
+from ..pipeline.errors import BetterTogetherError
+from .reporting import add_reporting, comparison, render
+
+DAY = 86_400.0
+SHOWN = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code: 0, 1 where something was found or a test failed, 2 for a wrong call."""
+    options, rest = _parser().parse_known_args(arguments)
+    if rest and options.command != "export":
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        if options.command == "export":
+            return _export(options, rest)
+        return {"report": render, "compare": comparison, "journal": _journal}[options.command](options)
+    except BetterTogetherError as error:
+        sys.stderr.write(f"bettertogether: {error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("bettertogether", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    export = commands.add_parser(
+        "export",
+        help="write the optimised programs of cells, replayed from the journal",
+        description="Runs the cells with pytest, ungated, and writes each seed's program to "
+        "DIR/<task>/<model>-<strategy>/seed<k>. What the journal holds is replayed. Further arguments go to pytest.",
+    )
+    example = "'suites/test_iris.py::test_iris[tiny-pwp]'"
+    export.add_argument("cells", nargs="+", metavar="CELL", help=f"test ids, as in {example}")
+    export.add_argument("--to", required=True, metavar="DIR", help="where to")
+    add_reporting(commands)
+    journal = commands.add_parser("journal", help="look after a journal")
+    journal.add_argument("--dir", type=Path, default=Path(".bettertogether"), help="its folder (default: %(default)s)")
+    actions = journal.add_subparsers(dest="action", required=True)
+    ls = actions.add_parser("ls", help="what it holds")
+    ls.add_argument("--all", action="store_true", help=f"list every entry (default: the {SHOWN} used last)")
+    show = actions.add_parser("show", help="one entry, as JSON")
+    show.add_argument("key", help="its key, or the beginning of it")
+    actions.add_parser("verify", help="check every entry and adapter; exit code 1 if one is damaged")
+    pruning = actions.add_parser("prune", help="remove what has not been used for long")
+    pruning.add_argument("--older-than", required=True, type=_seconds, metavar="AGE", help="as in 30d, 12h or 0d")
+    return parser
+
+
+def _journal(options: argparse.Namespace) -> int:
+    journal = existing(options.dir)
+    try:
+        if options.action == "show":
+            entry = find(journal, options.key)
+            lines = [entry.key, line(entry), json.dumps(entry.value, indent=1)]
+        elif options.action == "verify":
+            lines = list(verify(journal))
+        elif options.action == "prune":
+            lines = list(prune(journal, options.older_than))
+        else:
+            lines = list(listing(journal, sys.maxsize if options.all else SHOWN))
+    finally:
+        journal.close()
+    for each in lines or ["everything is whole"]:
+        sys.stdout.write(f"{each}\n")
+    return int(options.action == "verify" and bool(lines))
+
+
+def _export(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    import pytest
+
+    return int(pytest.main([*options.cells, "--bt-gate=off", f"--bt-export={options.to}", *rest]))
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+)([dh])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected days or hours, as in 30d or 12h")
+    return int(found[1]) * (DAY if found[2] == "d" else 3600.0)

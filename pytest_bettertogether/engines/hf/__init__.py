@@ -1,0 +1,1 @@
+"""The engine on transformers and peft: generation, log-likelihoods and LoRA training in this process."""

@@ -1,0 +1,118 @@
+"""Loading a model of the hub or of a folder: device, type, memory, chat template, and what to do where that fails."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import torch
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from ...pipeline.errors import BackendError
+from . import memory
+from .adapters import quiet
+
+if TYPE_CHECKING:  # models.py finds the engine by name and must not be needed to import it
+    from ..model import Model
+
+
+def best_device() -> torch.device:
+    """A CUDA GPU, or Apple's, or the CPU."""
+    kinds = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return torch.device(next((kind for kind, there in kinds.items() if there), "cpu"))
+
+
+def best_dtype(device: torch.device, chosen: str) -> torch.dtype:
+    """What the recipe says; `auto`: bfloat16 on a GPU (float16 on one that lacks it), float32 on a CPU.
+
+    AVX2 has no bfloat16 arithmetic (4x slower than float32, measured), and float32 is what CPUs reproduce.
+    """
+    if chosen == "auto":
+        chosen = "float32" if device.type == "cpu" else "bfloat16"
+        if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            chosen = "float16"
+    dtype = getattr(torch, chosen)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+def load(model: "Model", device: torch.device, offline: bool) -> tuple[Any, Any, memory.Room]:
+    """Tokenizer, model on its device, and how large batches may be.
+
+    Raises BackendError, in a sentence with its remedy, where weights are missing, gated, or too large.
+    """
+    where: dict[str, Any] = {"revision": model.revision, "local_files_only": offline}
+    dtype = best_dtype(device, model.recipe.dtype)
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(model.path, **where)
+            need = memory.estimate(config, dtype)
+            room = memory.Room(memory.plan(model.name, need, device, model.recipe.rows))
+            tokenizer = AutoTokenizer.from_pretrained(model.path, **where)
+            base = AutoModelForCausalLM.from_pretrained(model.path, dtype=dtype, **where)
+    except (OSError, ValueError) as error:
+        raise BackendError(complaint(model, error, offline)) from error
+    check_template(model, tokenizer)
+    try:
+        base = base.to(device).eval()
+    except RuntimeError as error:
+        if not memory.out_of_memory(error):
+            raise
+        raise BackendError(
+            f"model {model.name}: its weights do not fit on {device.type}: use a smaller model or a larger device"
+        ) from error
+    base.requires_grad_(False)
+    return tokenizer, base, room
+
+
+def check_template(model: "Model", tokenizer: Any) -> None:
+    """Raise BackendError for a model that is not for chats, where chats are what prompts are."""
+    if tokenizer.chat_template is None and model.recipe.prompt == "chat":
+        raise BackendError(
+            f"model {model.name}: {model.path!r} has no chat template; use an instruct or chat model, "
+            "or prompts without one: --bt-set=prompt=raw"
+        )
+
+
+def complaint(model: "Model", error: Exception, offline: bool) -> str:
+    """What is wrong with a model that cannot be loaded, and what to do."""
+    causes: list[BaseException] = [error]
+    while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(inner)
+
+    def has(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    name = f"model {model.name}: {model.path!r}"
+    if has(GatedRepoError):
+        return (
+            f"{name} is gated: accept its licence on its page at the hub, then log in with `hf auth login` "
+            "(or set HF_TOKEN) and run the same command again"
+        )
+    if has(RepositoryNotFoundError):
+        return f"{name}: the hub knows no such model, or shows it only to those who log in (`hf auth login`)"
+    if offline and has(LocalEntryNotFoundError):
+        return (
+            f"{name} is not on this machine, and --bt-offline forbids to fetch it: fetch it first with "
+            f"`hf download {model.path} --revision {model.revision}`, or name a folder that holds it"
+        )
+    if has(LocalEntryNotFoundError, HfHubHTTPError):
+        return f"{name} is not on this machine and the hub cannot be reached: {memory.first_line(causes[-1])}"
+    hint = " (--bt-offline: only what is on this machine was looked at)" if offline else ""
+    return f"model {model.name}: cannot load {model.path!r}{hint}: {error}"
+
+
+def markers(tokenizer: Any) -> set[str]:
+    """Turn markers that a chat template writes as plain text, as Mistral's and Llama-2's do: [INST], <<SYS>>."""
+    return set(re.findall(r"\[/?[A-Z_]+\]|<</?[A-Z]+>>", str(tokenizer.chat_template or "")))
+
+
+def takes_system(tokenizer: Any) -> bool:
+    """Whether a chat template has room for a system turn: Mistral's, Gemma's and others refuse it, or leave it out."""
+    if tokenizer.chat_template is None:
+        return True
+    turns = [{"role": "system", "content": "xyzzy"}, {"role": "user", "content": "plugh"}]
+    try:
+        return "xyzzy" in tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except jinja2.TemplateError:
+        return False

@@ -1,0 +1,155 @@
+"""What an engine must do, and the values that pass between it and the algorithm.
+
+Two verbs: `generate` and `finetune`, and for some engines `loglikelihood`. An adapter is
+an argument of each call, so one loaded engine serves the base model and every adapter.
+The engines themselves are modules of this package that nobody imports: `load` finds them
+by name at run time, because they alone bring in torch and its friends.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ..pipeline.adapter import Adapter
+from ..pipeline.prompt import Message
+from ..pipeline.recipe import LoraTuning, Sampling
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One chat, or text, to complete. `noise` (64 bits) decides its sampled tokens, whatever batch it is in."""
+
+    messages: tuple[Message, ...] = ()
+    noise: int = 0
+    text: str = ""
+    """Sent as it is, in place of messages: no chat template, and a special token's text is that token."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the completion, at the first of them to appear; none is part of it."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the model answered, without its end-of-turn token."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    truncated: bool = False
+    """Cut off at `max_tokens`."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A text (it may be empty) and what may follow it, both as they are: what log-likelihoods are asked of."""
+
+    context: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a continuation is after its context."""
+
+    logprob: float
+    """Natural logarithm, summed over the tokens of the continuation."""
+    greedy: bool
+    """Each of these tokens was the most likely one."""
+    tokens: int
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One predictor call to learn: the loss is on the completion (and its end of turn) alone."""
+
+    messages: tuple[Message, ...]
+    completion: str
+    text: str = ""
+    """The prompt as it is, in place of messages, as in `Prompt`."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished fine-tuning: the adapter, the mean loss of each epoch, and the optimiser steps of all epochs."""
+
+    adapter: Adapter
+    losses: tuple[float, ...]
+    steps: int
+    resumed: int = 0
+    """Of the steps, those that a checkpoint held already."""
+    curve: tuple[float, ...] = ()
+    """Mean loss per completion token of equal stretches of the steps: of each one, or of a hundred."""
+    truncated: int = 0
+    """Rows cut to the maximal length."""
+    dropped: int = 0
+    """Rows that had no completion left within it."""
+
+
+class Backend(Protocol):
+    """An engine with one loaded base model."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
+    ) -> list[Completion]:
+        """Complete every prompt, in order."""
+        ...
+
+    def finetune(
+        self,
+        rows: Sequence[TrainingRow],
+        recipe: LoraTuning,
+        seed: int,
+        start: Adapter | None = None,
+        checkpoint: Path | None = None,
+    ) -> Training:
+        """Train a new adapter on `rows`; with `start` it begins as that adapter's copy.
+
+        At the path `checkpoint`, which stands for this very training, an engine may keep what it needs to go on
+        after it was killed, to the same result; whoever asks removes it when the training is finished.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """What results depend on: weights' digest or revision, dtype, device, versions."""
+        ...
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """What an engine may be able to do besides."""
+
+    def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
+        """How likely each continuation is, in order."""
+        ...
+
+
+@runtime_checkable
+class Chatting(Protocol):
+    """What an engine that has the model's chat template at hand may be able to do."""
+
+    def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:
+        """A chat as text, for `Prompt.text`: up to where the answer begins, or else to go on with its last message."""
+        ...
+
+
+@runtime_checkable
+class Arriving(Protocol):
+    """An engine whose completions arrive one by one; a row's completion does not depend on its batch.
+
+    It says `rows: apart` of itself, so that each row is kept as it arrives and replayed alone.
+    """
+
+    def generate_each(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        adapter: Adapter | None,
+        arrived: Callable[[int, Completion], None],
+    ) -> None:
+        """Complete every prompt; `arrived` hears of each, with its place among the prompts, in any order."""
+        ...
+
+
+def untrainable(backend: object) -> str:
+    """Why an engine cannot fine-tune, in an attribute of that name; empty for one that can."""
+    return str(getattr(backend, "untrainable", ""))

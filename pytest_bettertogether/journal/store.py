@@ -1,0 +1,235 @@
+"""The journal: what has been paid for, completions and adapters, kept so that it can be replayed.
+
+Nothing else is stored: searches, metrics and verdicts are computed again from these two,
+so that a changed metric or parser never meets an old verdict.
+
+    DIR/journal.sqlite      completions, and which adapter a training ended with
+    DIR/adapters/<digest>/  safetensors + JSON
+    DIR/training/           trainings under way: their checkpoints and locks
+    DIR/indexes/            search indexes, made of a corpus and made again where they are missing
+
+It belongs on a disk of this machine: SQLite's write-ahead log and file locks need one, and network file
+systems are not supported.
+"""
+
+import errno
+import hashlib
+import json
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..pipeline.errors import JournalError
+
+SCHEMA = 2
+"""2: entries know when they were used last. Schema 1 is brought up to date where it lies."""
+
+PATIENCE = 60.0
+"""Seconds to wait for another process that is writing."""
+
+
+DAY = 86_400
+
+_ALL = "SELECT key, used, checksum, CAST(value AS BLOB) FROM entry"  # as bytes, for a damaged text may be no UTF-8
+_ONE = f"{_ALL} WHERE key = ?"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row. `value` is None where it is damaged; `used` is a Unix time, to the day, and `size` is in bytes."""
+
+    key: str
+    used: int
+    size: int
+    value: Any
+
+
+class Journal:
+    """A folder with a data base and a folder of adapters; several processes may share it.
+
+    Every method raises JournalError where the folder or its data base cannot be used.
+    """
+
+    def __init__(self, folder: Path, fresh: bool = False) -> None:
+        self.folder, self.fresh = folder, fresh
+        self.adapters, self.training = folder / "adapters", folder / "training"
+        self.indexes = folder / "indexes"
+        self._damaged: set[tuple[str, str]] = set()
+        try:
+            for each in (self.adapters, self.training):
+                each.mkdir(parents=True, exist_ok=True)
+            ignore = folder / ".gitignore"
+            if not ignore.exists():  # else a full disk would empty it
+                ignore.write_text("*\n", encoding="utf-8")
+            self._connection = sqlite3.connect(folder / "journal.sqlite", timeout=PATIENCE, isolation_level=None)
+            try:
+                self._set_up()
+            except BaseException:  # whatever it was goes on; an open connection must not be left to the collector
+                self._connection.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise self.unusable(error) from error
+
+    def _set_up(self) -> None:
+        """Make the table, or check that it is ours; several processes may be at it at once."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                # SQLite's own patience does not cover the switch to WAL: it fails at once while another opens.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        # With a write-ahead log a killed process loses nothing this way, and a power cut the last entries at most.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("BEGIN IMMEDIATE")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        used = f"used INTEGER NOT NULL DEFAULT {int(time.time())}"  # a constant: no row has to be written again
+        if version == 0:
+            self._connection.execute(f"CREATE TABLE entry (key TEXT PRIMARY KEY, checksum TEXT, value TEXT, {used})")
+        elif version == 1:
+            self._connection.execute(f"ALTER TABLE entry ADD COLUMN {used}")
+        if version < SCHEMA:
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        self._connection.execute("COMMIT")
+        if version > SCHEMA:
+            raise JournalError(
+                f"journal {self.folder} has schema {version}, this version reads {SCHEMA}: "
+                "name another folder with --bt-journal, or delete this one"
+            )
+
+    def close(self) -> None:
+        """Let go of the data base."""
+        self._connection.close()
+
+    def get(self, key: str, kind: str = "entry") -> Any:
+        """The JSON value kept under `key`, or None; a damaged entry is counted as one of `kind`, and as good as none.
+
+        What is damaged is an entry whose bytes are not those that were written. Damage to the data base around
+        the entries is an error: what else it holds may be worth saving, and that is for its owner to say.
+        """
+        if self.fresh:
+            return None
+        rows = self.query(_ONE, key)
+        if not rows:
+            return None
+        entry = _entry(*rows[0])
+        if entry.value is None:
+            self.found_damaged(kind, key)
+        elif entry.used < time.time() - DAY:
+            with suppress(sqlite3.Error):  # a full disk must not keep anybody from reading
+                self._connection.execute("UPDATE entry SET used = ? WHERE key = ?", (int(time.time()), key))
+        return entry.value
+
+    def entries(self) -> Iterator[Entry]:
+        """All of them."""
+        with self._errors(), closing(self._connection.execute(_ALL)) as rows:
+            for row in rows:
+                yield _entry(*row)
+
+    def forget(self, before: float) -> int:
+        """Remove the entries that were used last before this Unix time (known to the day); how many."""
+        with self._errors():
+            return self._connection.execute("DELETE FROM entry WHERE used < ?", (before,)).rowcount
+
+    def query(self, sql: str, *parameters: Any) -> list[Any]:
+        """The rows that SQLite answers with."""
+        with self._errors(), closing(self._connection.execute(sql, parameters)) as found:
+            return found.fetchall()
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep a JSON value, in place of any that was there."""
+        text = json.dumps(value)  # in ASCII: a model may emit lone surrogates, which UTF-8 cannot hold
+        with self._errors():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO entry (key, checksum, value, used) VALUES (?, ?, ?, ?)",
+                (key, _checksum(key, text.encode()), text, int(time.time())),
+            )
+
+    def found_damaged(self, kind: str, key: str) -> None:
+        """Note that what is kept under `key` is not what was once written; noted twice, it counts once."""
+        self._damaged.add((kind, key))
+
+    @property
+    def damaged(self) -> Counter[str]:
+        """What was found damaged, by kind."""
+        return Counter(kind for kind, _ in self._damaged)
+
+    def checkpoint(self, key: str) -> Path:
+        """Where the training with this key keeps what it needs to go on; with `fresh` there is none yet."""
+        path = self.training / f"{key}.safetensors"
+        if self.fresh:
+            path.unlink(missing_ok=True)
+        return path
+
+    @contextmanager
+    def owning(self, key: str, waiting: Callable[[float], None]) -> Iterator[None]:
+        """Be the one process that trains what has this key; `waiting` hears, once a second, for how many it has waited.
+
+        The owner holds a lock of the operating system, which is free the moment its process is dead.
+        """
+        lock = FileLock(self.training / f"{key}.lock")
+        began, patience = time.monotonic(), 0.0
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=patience)
+            except Timeout:
+                waiting(time.monotonic() - began)
+                patience = 1.0
+            except OSError as error:
+                raise self.unusable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.unusable(error) from error
+
+    def unusable(self, error: Exception) -> JournalError:
+        """The words for an error of the disk or of SQLite: what it means, and what to do."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
+        number = error.errno if isinstance(error, OSError) else None
+        if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return JournalError(
+                f"journal {self.folder} cannot be written, the disk is full ({error}): free some space and run the "
+                "same command again; what it holds already is unharmed"
+            )
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return JournalError(
+                f"journal {self.folder} is damaged: {error}: move its journal.sqlite* files away "
+                "(the adapters may stay), or name another folder with --bt-journal"
+            )
+        return JournalError(f"journal {self.folder} cannot be used: {error}: name another folder with --bt-journal")
+
+
+def damage_line(damaged: Mapping[str, int]) -> str:
+    """`journal: 1 damaged completion entry and 2 damaged adapters were computed again`."""
+    plural = {"entry": "entries"}
+    counts = []
+    for kind, count in sorted(damaged.items(), reverse=True):
+        *first, noun = kind.split()
+        counts.append(" ".join([str(count), "damaged", *first, noun if count == 1 else plural.get(noun, f"{noun}s")]))
+    return f"journal: {' and '.join(counts)} {'was' if sum(damaged.values()) == 1 else 'were'} computed again"
+
+
+def _entry(key: str, used: int, checksum: str, value: bytes | None) -> Entry:
+    whole = value is not None and checksum == _checksum(key, value)
+    return Entry(key, used, len(value or b""), json.loads(value) if whole and value else None)
+
+
+def _checksum(key: str, value: bytes) -> str:
+    return hashlib.sha256(key.encode() + b"\n" + value).hexdigest()[:16]

@@ -1,0 +1,137 @@
+"""Frozen programs: what optimisation made of a program, as a folder that can be committed and evaluated.
+
+program.json    each predictor's prompt and demos; where it comes from
+adapter/        safetensors + JSON, if its weights were tuned
+README.md       a model card (report/card.py)
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .adapter import ADAPTER_FILES, Adapter, adapter_digest
+from .atomic import write_bytes, write_text
+from .errors import ProgramError
+from .program import Demo, Program, ProgramState
+from .prompt import PROMPT_FORMAT, render
+from .strategy import Strategy
+
+FORMAT = 1
+FILE, ADAPTER, CARD = "program.json", "adapter", "README.md"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A program, and the folder that holds its demos and weights; stands where a task takes a program."""
+
+    program: Callable[[], Program]
+    folder: Path
+
+    def __call__(self) -> Program:
+        """The program as written."""
+        return self.program()
+
+    def state(self, engine: Mapping[str, str]) -> ProgramState:
+        """The demos and the adapter, to run on the engine that describes itself so.
+
+        Raises ProgramError if they are not those of this program and model, or are not whole.
+        """
+        kept = self._read()
+        written = prompts(self.program())
+        exported = {name: each["prompt"] for name, each in kept["predictors"].items()}
+        if exported != written:
+            raise self._unfit(_difference(exported, written))
+        demos = {
+            name: tuple(Demo(**demo) for demo in each["demos"])
+            for name, each in kept["predictors"].items()
+            if each["demos"]
+        }
+        return ProgramState(demos, self._adapter(kept, engine))
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Those that made it."""
+        return Strategy.parse(self._read()["strategy"]).steps
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that change with anything in it."""
+        return hashlib.sha256((self.folder / FILE).read_bytes()).hexdigest()[:16]
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            kept: dict[str, Any] = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
+            found = kept["format"], kept["prompt_format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._unfit(f"its {FILE} cannot be read ({error!r})") from None
+        if found != (FORMAT, PROMPT_FORMAT):
+            raise self._unfit(f"it has format {found}, and this version reads {(FORMAT, PROMPT_FORMAT)}")
+        return kept
+
+    def _adapter(self, kept: Mapping[str, Any], engine: Mapping[str, str]) -> Adapter | None:
+        digest = kept["adapter"]
+        if not digest:
+            return None
+        folder = self.folder / ADAPTER
+        if adapter_digest(folder) != digest:
+            raise self._unfit("its adapter is missing, or not the one that was exported")
+        for fact in ("weights", "revision"):
+            if engine.get(fact) and kept["model"].get(fact) and kept["model"][fact] != engine[fact]:
+                raise self._unfit(
+                    f"its adapter was trained on {kept['model'].get('model', 'another model')} ({fact} "
+                    f"{kept['model'][fact]}), and this is {engine.get('model', 'another')} ({engine[fact]})"
+                )
+        return Adapter(str(folder), digest)
+
+    def _unfit(self, why: str) -> ProgramError:
+        return ProgramError(f"frozen program {self.folder}: {why}: export it again with --bt-export=DIR")
+
+
+def frozen(program: Callable[[], Program], folder: str | Path) -> Frozen:
+    """The program as a cell left it, for `Task(program=frozen(Classify, DIR), ...)`; read when a cell needs it.
+
+    `folder` is one that --bt-export wrote, as in `Path(__file__).parent / "frozen/iris/tiny-pwp/seed0"`.
+    """
+    return Frozen(program, Path(folder))
+
+
+def prompts(program: Program) -> dict[str, str]:
+    """What each predictor tells the model before any demo: its system turn, by name."""
+    return {name: render(each.signature, (), {})[0].content for name, each in program.predictors().items()}
+
+
+def freeze(folder: Path, program: Program, state: ProgramState, about: Mapping[str, Any], card: str) -> None:
+    """Write a program in `state`; `about`, the strategy at least, joins program.json. What else is in the folder stays.
+
+    Raises OSError.
+    """
+    if state.adapter:
+        for name in ADAPTER_FILES:
+            write_bytes(folder / ADAPTER / name, (Path(state.adapter.path) / name).read_bytes())
+    kept = {
+        "format": FORMAT,
+        "prompt_format": PROMPT_FORMAT,
+        "adapter": state.adapter.digest if state.adapter else "",
+        "predictors": {
+            name: {"prompt": text, "demos": [_plain(demo) for demo in state.demos.get(name, ())]}
+            for name, text in prompts(program).items()
+        },
+        **about,
+    }
+    write_text(folder / CARD, card)
+    write_text(folder / FILE, json.dumps(kept, indent=1) + "\n")  # last: it vouches for the others
+
+
+def _plain(demo: Demo) -> dict[str, Any]:
+    return {**asdict(demo), "inputs": dict(demo.inputs), "outputs": dict(demo.outputs)}
+
+
+def _difference(exported: Mapping[str, str], written: Mapping[str, str]) -> str:
+    """Which predictors differ, for people."""
+    if set(exported) != set(written):
+        return f"it has the predictors {', '.join(exported)}, and the program has {', '.join(written)}"
+    name = next(name for name in written if exported[name] != written[name])
+    return f"predictor {name!r} had the prompt {exported[name]!r} and now has {written[name]!r}"

@@ -1,0 +1,109 @@
+"""How cells ended, as reports show them: frozen records that go to JSON and back."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from .cell_results import CellResult, Usage
+from .side_effects import Ability
+
+Status = Literal["passed", "too_small", "worse", "failed", "invalid", "refused", "stopped", "skipped", "not_gated"]
+"""How a cell ended. worse: significantly so; too_small: it passed, but the gate would not have found the drop that it
+should; failed: anything else that its test asserts, or a baseline that is missing or stale; invalid: the run broke, so
+that there is no score; refused: a weight step had too little to train on; stopped: the budget or the user ended it;
+not_gated: scored, and nothing compared it with a baseline."""
+
+
+@dataclass(frozen=True)
+class GateRecord:
+    """A comparison with the baseline: scores within 0...1, and which examples changed (mean over seeds)."""
+
+    mode: str
+    alpha: float
+    gated: bool = False
+    """Whether the suite gates the cell, whatever the mode."""
+    verdict: str = "holds"
+    baseline: float | None = None
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    """Of the difference, 95 %."""
+    p_value: float | None = None
+    test: str = ""
+    margin: float = 0.0
+    """The drop that had to be exceeded."""
+    detectable: float | None = None
+    """The smallest drop that the test would find with 80 % probability, or None if it finds none."""
+    broken: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    before: tuple[float, ...] = ()
+    """The baseline's score of each test example, mean over its seeds."""
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What this run itself spent on a cell; the rest was shared or came out of the journal."""
+
+    usage: Usage = field(default_factory=Usage)
+    train_steps: int = 0
+    seconds: float = 0.0
+    halved: int = 0
+    """Batches, of prompts or of training rows, that did not fit into memory and were computed in smaller ones."""
+
+    def __add__(self, other: "Paid") -> "Paid":
+        return Paid(
+            self.usage + other.usage,
+            self.train_steps + other.train_steps,
+            self.seconds + other.seconds,
+            self.halved + other.halved,
+        )
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """One cell as reports show it: how it ended and why, its result if it has one, the verdict, the cost."""
+
+    task: str
+    model: str
+    strategy: str
+    status: Status
+    reason: str = ""
+    result: CellResult | None = None
+    gate: GateRecord | None = None
+    paid: Paid = field(default_factory=Paid)
+    baselines: str = ""
+    """The file that holds its task's baselines."""
+    nodeid: str = ""
+    """The test's id, and below where it is written: the file, relative to the rootdir, and the line, from 1."""
+    file: str = ""
+    line: int = 0
+    abilities: tuple[Ability, ...] = ()
+    """What else changed: lm-eval tasks that its test has measured."""
+
+    @property
+    def id(self) -> str:
+        """The form for people: `iris[tiny-pwp]`."""
+        return f"{self.task}[{self.model}-{self.strategy}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for the way from an xdist worker; `from_json` reads them back."""
+        return {**asdict(replace(self, result=None)), "result": self.result and self.result.to_json()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "CellRecord":
+        """Read what `to_json` wrote."""
+        gate, result, paid = data["gate"], data["result"], data["paid"]
+        return cls(
+            **{
+                **data,
+                "result": result and CellResult.from_json(result),
+                "gate": gate and gate_from_json(gate),
+                "paid": Paid(**{**paid, "usage": Usage(**paid["usage"])}),
+                "abilities": tuple(Ability.from_json(each) for each in data["abilities"]),
+            }
+        )
+
+
+def gate_from_json(data: dict[str, Any]) -> GateRecord:
+    """Read what `asdict` made of a GateRecord."""
+    interval = data["interval"] and tuple(data["interval"])
+    lists = {name: tuple(data[name]) for name in ("broken", "fixed", "before")}
+    return GateRecord(**{**data, "interval": interval, **lists})

@@ -1,0 +1,200 @@
+"""A program on a split, judged by a metric: scores with per-example records."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..engines.protocol import Backend, Completion, Prompt
+from ..pipeline.adapter import Adapter
+from ..pipeline.data import Example, Splits
+from ..pipeline.errors import MetricError
+from ..pipeline.metrics import Metric
+from ..pipeline.program import Program, ProgramState, Signature
+from ..pipeline.recipe import Recipe, Sampling
+from ..results.cell_results import ExampleScore, Usage
+from ..results.traces import SAID, CallRecord, as_text, cut
+from ..retrieval.searching import Searches
+from .forms import FORMS, Form
+from .lockstep import Run, run_program
+from .progress import Progress
+from .seeds import derive
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per-example scores of one program on one split, and what they cost."""
+
+    examples: tuple[ExampleScore, ...]
+    usage: Usage
+
+    @property
+    def mean(self) -> float:
+        """The score: the metric's mean over the split, within 0...1."""
+        return math.fsum(each.score for each in self.examples) / len(self.examples)
+
+
+class Benchmark(Program):
+    """A program that asks the engine, and marks the answers, in a way of its own: nothing in it can be optimised."""
+
+    unfit: str
+    """Why no step can be done on it."""
+
+    @abstractmethod
+    def measure(self, engine: Backend, adapter: Adapter | None, examples: Sequence[Example], seed: int) -> Evaluation:
+        """Each example's score, on these weights."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One seed of one task on one model: all that the optimisers and the evaluation work with."""
+
+    task: str
+    model: str
+    seed: int
+    program: Program
+    splits: Splits
+    metric: Metric
+    backend: Backend
+    recipe: Recipe
+    start: ProgramState = field(default_factory=ProgramState)
+    """What optimisation begins with, and what `zero` is: the program as written, unless it is a frozen one."""
+    made: tuple[str, ...] = ()
+    """The steps that made `start`."""
+    tester: Backend | None = None
+    """What the final evaluation asks, where that is not `backend`."""
+    progress: Progress = field(default_factory=Progress)
+    extra: Mapping[str, Metric] = field(default_factory=dict)
+    """The task's further metrics."""
+    searches: Searches = field(default_factory=Searches)
+
+    def derive(self, *parts: str | int) -> int:
+        """A seed for one purpose inside this experiment, say ("p", "w", "search")."""
+        return derive(self.seed, self.task, self.model, *parts)
+
+    @property
+    def unfit(self) -> str:
+        """Why no optimisation step can be done here, or the empty string."""
+        return self.program.unfit if isinstance(self.program, Benchmark) else self.splits.missing
+
+    def test_seed(self, path: Sequence[str]) -> int:
+        """The seed of the final evaluation after these steps: a frozen program is sampled as its cell was."""
+        return self.derive(*self.made, *path, "test")
+
+    def on_test(self) -> "Experiment":
+        """As the final evaluation has it."""
+        return replace(self, backend=self.tester or self.backend)
+
+    def run(
+        self, state: ProgramState, examples: Sequence[Example], sampling: Sampling, seed: int, attempt: int = 0
+    ) -> list[Run]:
+        """Run the program in `state`: its demos in the prompts, every call on its weights."""
+
+        def generate(prompts: Sequence[Prompt]) -> list[Completion]:
+            completions = self.backend.generate(prompts, sampling, state.adapter)
+            self.progress.generated(sum(each.completion_tokens for each in completions))
+            return completions
+
+        form = FORMS[self.recipe.prompt]
+        runs = run_program(self.program, state, examples, generate, seed, attempt, form, self.searches)
+        self.progress.advance(len(runs))
+        return runs
+
+    def score(self, run: Run) -> float:
+        """The metric's verdict on one run; 0 where no prediction came out of it.
+
+        Raises MetricError if the metric raises or returns anything but a number in 0...1.
+        """
+        return self._judged(self.metric, run)
+
+    def besides(self, run: Run) -> dict[str, float]:
+        """The further metrics' verdicts, as `score`."""
+        return {name: self._judged(metric, run) for name, metric in self.extra.items()}
+
+    def _judged(self, metric: Metric, run: Run) -> float:
+        if run.prediction is None:
+            return 0.0
+        try:
+            value = float(metric(run.example, run.prediction))
+        except Exception as error:  # the user's code: reported with the example, never a score
+            raise MetricError(f"the metric raised {error!r} on example {run.example.id!r}") from error
+        if not (math.isfinite(value) and 0.0 <= value <= 1.0):
+            raise MetricError(f"the metric returned {value} on example {run.example.id!r}: a score is within 0...1")
+        return value
+
+
+def evaluate(
+    experiment: Experiment, state: ProgramState, examples: Sequence[Example], seed: int, traces: int = 0
+) -> Evaluation:
+    """Score the program in `state` on `examples`; `seed` feeds the noise of sampled tokens.
+
+    With `traces`, so many characters of traces are kept: the examples with the lowest scores first.
+    """
+    if isinstance(experiment.program, Benchmark):
+        measured = experiment.program.measure(experiment.backend, state.adapter, examples, seed)
+        experiment.progress.advance(len(examples))
+        return measured
+    runs = experiment.run(state, examples, experiment.recipe.evaluate, seed)
+    scores = [
+        ExampleScore(run.example.id, experiment.score(run), run.unparsable, said(run), experiment.besides(run))
+        for run in runs
+    ]
+    signatures = {name: each.signature for name, each in experiment.program.predictors().items()}
+    for index in sorted(range(len(runs)), key=lambda i: scores[i].score) if traces else ():
+        trace = _trace(runs[index], signatures, FORMS[experiment.recipe.prompt])
+        traces -= sum(call.size for call in trace)
+        if traces < 0:
+            break
+        scores[index] = replace(scores[index], trace=trace)
+    return Evaluation(tuple(scores), usage(runs))
+
+
+def _trace(run: Run, signatures: Mapping[str, Signature], form: Form) -> tuple[CallRecord, ...]:
+    """A run's predictor calls, and its searches where they came."""
+    records = [
+        CallRecord(
+            predictor=call.predictor,
+            asked=cut(form.turns(signatures[call.predictor], (), call.inputs)[-1][1]),
+            completion=cut(call.completion.text),
+            fields=None if call.outputs is None else as_text(call.outputs),
+            passages={
+                name: tuple(cut(str(each)) for each in value)
+                for name, value in call.inputs.items()
+                if isinstance(value, list | tuple)
+            },
+            prompt_tokens=call.completion.prompt_tokens,
+            completion_tokens=call.completion.completion_tokens,
+            truncated=call.completion.truncated,
+        )
+        for call in run.trace
+    ]
+    for each in reversed(run.retrievals):
+        found = {"found": tuple(map(cut, each.passages))}
+        records.insert(each.after, CallRecord(each.site, cut(each.query), "", {}, found))
+    return tuple(records)
+
+
+def prompts(experiment: Experiment, state: ProgramState) -> dict[str, tuple[tuple[str, str], ...]]:
+    """By predictor, the turns before the question: what the prompts of all examples have in common."""
+    form = FORMS[experiment.recipe.prompt]
+    return {
+        name: tuple((role, cut(text)) for role, text in form.turns(each.signature, state.demos.get(name, ()), {})[:-1])
+        for name, each in experiment.program.predictors().items()
+    }
+
+
+def said(run: Run) -> dict[str, str]:
+    """What came out of a run, for people: the prediction's fields, or else its last completion."""
+    if run.prediction is None:
+        return {"completion": cut(run.trace[-1].completion.text, SAID)}
+    return as_text(run.prediction, SAID)
+
+
+def usage(runs: Sequence[Run]) -> Usage:
+    """LM calls and tokens of some runs, read off their traces."""
+    completions = [call.completion for run in runs for call in run.trace]
+    return Usage(
+        len(completions),
+        sum(each.prompt_tokens for each in completions),
+        sum(each.completion_tokens for each in completions),
+    )
