@@ -8,8 +8,9 @@ import pathlib
 import shutil
 import tempfile
 
-from pytest_bettertogether.engines.protocol import ADAPTER_FILES, Completion, Training, adapter_digest
-from pytest_bettertogether.pipeline.program import Adapter
+from pytest_bettertogether.pipeline.adapter import ADAPTER_FILES, adapter_digest
+from pytest_bettertogether.engines.protocol import Completion, Training
+from pytest_bettertogether.pipeline.adapter import Adapter
 
 
 class Engine:

@@ -37,7 +37,7 @@ ENGINE = CONFTEST.replace(
 
     def loglikelihood(self, items, adapter=None):
         return [Likelihood(-float(self.write(i.context, adapter) != i.text.strip()), False, 1) for i in items]''',
-).replace("ADAPTER_FILES, Completion", "ADAPTER_FILES, Completion, Likelihood")
+).replace("import Completion", "import Completion, Likelihood")
 SOUND, FORGETFUL = ENGINE + "\n\nFORGETS = 10**9\n", ENGINE + "\n\nFORGETS = 3\n"
 
 SHARED = """

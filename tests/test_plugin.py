@@ -287,7 +287,7 @@ def test_a_project_without_suites_sees_nothing_of_the_plugin(pytester):
         def test_plain():
             ours = {name for name in sys.modules if name.startswith("pytest_bettertogether")}
             plugin = ("", ".fixtures", ".hookspecs", ".keys", ".options")
-            light = ("", ".arguments", *(f".plugin{name}" for name in plugin))
+            light = ("", ".command", ".command.arguments", *(f".plugin{name}" for name in plugin))
             assert ours == {f"pytest_bettertogether{name}" for name in light}
         """
     )

@@ -177,7 +177,7 @@ def test_bm25_finds_both_gold_passages_as_often_as_measured(journal):
 
 READER = '''
 from pytest_bettertogether.engines.protocol import Completion, Training
-from pytest_bettertogether.pipeline.program import Adapter
+from pytest_bettertogether.pipeline.adapter import Adapter
 
 
 class Engine:
