@@ -12,6 +12,7 @@ import pytest
 from ..engines.kinds import is_url, read_argument
 from ..engines.model import Model
 from ..engines.registry import BUILT_IN, check_offline, choose, find, of_server
+from ..pipeline.atomic import replaced_mode
 from ..pipeline.extras import missing
 from ..pipeline.strategy import Strategy
 from ..pipeline.where import Where
@@ -228,6 +229,10 @@ def _destination(config: pytest.Config, text: str) -> tuple[str, Path]:
             f"{_origin(config, 'report')}: {path} is a folder: name a file in it, as in {kind}:{written}/report.{kind}"
         )
     _writable(_origin(config, "report"), path.parent)
+    try:
+        replaced_mode(path)
+    except OSError as error:
+        raise pytest.UsageError(f"{_origin(config, 'report')}: {path} {error.strerror}") from None
     return kind, path
 
 
