@@ -177,8 +177,9 @@ def test_github_is_not_flooded():
 def test_traces_that_are_kept_are_bounded_whatever_a_model_says():
     from pytest_bettertogether.engines.protocol import Completion
     from pytest_bettertogether.pipeline.data import Example
-    from pytest_bettertogether.pipeline.program import Predict, Program, ProgramState
+    from pytest_bettertogether.pipeline.program import Predict, Program
     from pytest_bettertogether.pipeline.recipe import Recipe
+    from pytest_bettertogether.pipeline.state import ProgramState
     from pytest_bettertogether.running import evaluate
     from pytest_bettertogether.running.evaluate import Experiment
 

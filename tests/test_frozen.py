@@ -10,7 +10,7 @@ from parrot import SUITE, run
 
 from pytest_bettertogether import Predict, Program, frozen
 from pytest_bettertogether.pipeline.errors import ProgramError
-from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.pipeline.strategy import Strategy
 
 HOME = Path("frozen/parity/parrot-pw/seed1")
@@ -76,7 +76,7 @@ def test_it_can_be_optimised_further(exported):
 FAULTS = {
     "no program.json": lambda kept: (kept / "program.json").unlink(),
     "program.json cannot be read": lambda kept: (kept / "program.json").write_text("{"),
-    "it has format (2, 1), and this version reads (1, 1)": lambda kept: change(kept, format=2),
+    "it has format (3, 1), and this version reads (1, 1) and (2, 1)": lambda kept: change(kept, format=3),
     "its adapter is missing, or not the one": lambda kept: (kept / "adapter" / "adapter_config.json").write_text("x"),
     "predictor 'say' had the prompt": lambda kept: change(kept, predictors={"say": {"prompt": "x", "demos": []}}),
     "it has the predictors tell, and the program has say": lambda kept: change(

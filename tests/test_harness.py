@@ -37,9 +37,10 @@ from pytest_bettertogether.optimize.bettertogether import run_seed
 from pytest_bettertogether.pipeline.errors import BackendError, DataError, MetricError, ProgramError
 from pytest_bettertogether.pipeline.frozen import freeze
 from pytest_bettertogether.pipeline.metrics import metric_name
-from pytest_bettertogether.pipeline.program import Demo, ProgramState
+from pytest_bettertogether.pipeline.program import Demo
 from pytest_bettertogether.pipeline.prompt import Message
 from pytest_bettertogether.pipeline.recipe import LoraTuning
+from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.pipeline.strategy import Strategy
 from pytest_bettertogether.running.evaluate import Experiment
 

@@ -5,7 +5,7 @@ import pytest
 from pytest_bettertogether import Example, Predict, Prediction, Program
 from pytest_bettertogether.engines.protocol import Completion
 from pytest_bettertogether.pipeline.errors import DataError, ProgramError
-from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.running import lockstep
 from pytest_bettertogether.running.lockstep import run_program
 

@@ -9,8 +9,8 @@ from pytest_bettertogether import ChainOfThought, Example, Predict, Program, Spl
 from pytest_bettertogether.optimize.bettertogether import better_together, run_seed
 from pytest_bettertogether.optimize.prompts import divide
 from pytest_bettertogether.pipeline.errors import MetricError
-from pytest_bettertogether.pipeline.program import ProgramState
 from pytest_bettertogether.pipeline.recipe import PromptSearch, Recipe
+from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.pipeline.strategy import PAPER, Strategy
 from pytest_bettertogether.results.cell_results import DecidedEarly
 from pytest_bettertogether.running.evaluate import Experiment, evaluate

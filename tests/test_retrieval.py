@@ -25,7 +25,7 @@ from pytest_bettertogether import (
 from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.pipeline.data import Example
 from pytest_bettertogether.pipeline.errors import BackendError, DataError, ProgramError
-from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.retrieval import Chosen, colbert
 from pytest_bettertogether.retrieval.searching import Searches
 from pytest_bettertogether.running.lockstep import run_program

@@ -23,9 +23,10 @@ from ..pipeline.data import Splits, clusters, digest, fingerprint
 from ..pipeline.errors import DataError
 from ..pipeline.frozen import Frozen, freeze
 from ..pipeline.metrics import metric_name
-from ..pipeline.program import Program, ProgramState
+from ..pipeline.program import Program
 from ..pipeline.prompt import PROMPT_FORMAT, render
 from ..pipeline.recipe import Recipe
+from ..pipeline.state import ProgramState
 from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
 from ..pipeline.where import Where

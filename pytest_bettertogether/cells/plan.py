@@ -18,8 +18,8 @@ from ..journal.ahead import CHARACTERS, Ahead, Missing
 from ..optimize.bettertogether import Select, StepPath, run_seed, step
 from ..optimize.outcome import Outcome
 from ..optimize.prompts import divide
-from ..pipeline.program import ProgramState
 from ..pipeline.prompt import render, render_inputs, render_outputs
+from ..pipeline.state import ProgramState
 from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
 from ..running.evaluate import Experiment, evaluate

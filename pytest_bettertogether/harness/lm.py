@@ -13,10 +13,12 @@ from ..engines.protocol import Backend, Chatting, Completion, Continuation, Prom
 from ..pipeline.adapter import Adapter
 from ..pipeline.data import Example, digest, program_inputs
 from ..pipeline.errors import BackendError, ProgramError
-from ..pipeline.program import Program, ProgramState
+from ..pipeline.program import Program
 from ..pipeline.prompt import PROMPT_FORMAT, Message, render
 from ..pipeline.recipe import Sampling
+from ..pipeline.state import ProgramState
 from ..results.cell_results import Usage
+from ..running.evaluate import asked_signatures
 from ..running.lockstep import Run, run_program
 from ..running.seeds import derive
 
@@ -138,8 +140,8 @@ class ProgramLM(EngineLM):
     def identity(self) -> dict[str, str]:
         """That of the engine and adapter, and a digest of the program's prompts and demos."""
         written = [
-            [name, [[m.role, m.content] for m in render(each.signature, self.state.demos.get(name, ()), {})]]
-            for name, each in self.program.predictors().items()
+            [name, [[m.role, m.content] for m in render(signature, self.state.demos.get(name, ()), {})]]
+            for name, signature in asked_signatures(self.program, self.state).items()
         ]
         return {**super().identity, "program": digest([PROMPT_FORMAT, written])[:16]}
 

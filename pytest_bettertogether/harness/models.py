@@ -10,7 +10,8 @@ from ..engines.registry import find, load
 from ..pipeline.adapter import Adapter, adapter_digest
 from ..pipeline.errors import BackendError
 from ..pipeline.frozen import Frozen
-from ..pipeline.program import Program, ProgramState
+from ..pipeline.program import Program
+from ..pipeline.state import ProgramState
 from .loading import needs_lm_eval
 from .offline import offline_mode
 

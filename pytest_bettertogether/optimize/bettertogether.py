@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ..pipeline.program import ProgramState
+from ..pipeline.state import ProgramState
 from ..pipeline.strategy import Strategy
 from ..results.cell_results import SeedResult, StepRecord, Usage
 from ..results.traces import PER_SEED

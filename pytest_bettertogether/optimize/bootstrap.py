@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from ..pipeline.data import Example
-from ..pipeline.program import ProgramState
+from ..pipeline.state import ProgramState
 from ..results.cell_results import Usage
 from ..running.evaluate import Experiment, usage
 from ..running.lockstep import Run

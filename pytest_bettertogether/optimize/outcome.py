@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..pipeline.program import ProgramState
+from ..pipeline.state import ProgramState
 from ..results.cell_results import StepRecord
 
 

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
 from ..pipeline.data import Example
 from ..pipeline.errors import DataError
-from ..pipeline.program import Demo, Predict, ProgramState
+from ..pipeline.program import Demo, Predict
 from ..pipeline.recipe import PromptSearch
+from ..pipeline.state import ProgramState
 from ..results.cell_results import DecidedEarly, StepRecord, Usage
 from ..results.traces import DemoRecord, as_text
 from ..running.evaluate import Experiment, evaluate
@@ -39,7 +41,7 @@ def optimize_prompts(experiment: Experiment, state: ProgramState, path: tuple[st
 
     def ask(number: int, numbers: Sequence[int]) -> list[float]:
         experiment.progress.detail(f"candidate {number + 1} of {len(names)}")
-        on = ProgramState(found[names[number]], state.adapter)
+        on = replace(state, demos=found[names[number]])
         evaluation = evaluate(experiment, on, [for_scores[i] for i in numbers], experiment.derive(*path, "valid"))
         spent.append(evaluation.usage)
         return [each.score for each in evaluation.examples]
@@ -68,7 +70,7 @@ def optimize_prompts(experiment: Experiment, state: ProgramState, path: tuple[st
         train_score=traces.score,
         train_n=len(for_traces),
     )
-    return Outcome(ProgramState(found[best], state.adapter), record)
+    return Outcome(replace(state, demos=found[best]), record)
 
 
 def divide(

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..engines.protocol import Training, TrainingRow, untrainable
-from ..pipeline.program import Program, ProgramState
+from ..pipeline.program import Program
+from ..pipeline.state import ProgramState
 from ..results.cell_results import StepRecord, Usage
-from ..running.evaluate import Experiment
+from ..running.evaluate import Experiment, asked_signatures
 from ..running.forms import FORMS, Form
 from ..running.lockstep import Run
 from .bootstrap import Traces, bootstrap
@@ -37,17 +38,19 @@ def optimize_weights(experiment: Experiment, state: ProgramState, path: tuple[st
             "more training examples, a higher lora.attempts or a lower threshold give more"
         )
         return Outcome(state, replace(_record(path, traces, began), train_n=len(experiment.splits.train)), refused)
-    rows = training_rows(experiment.program, traces.passing, FORMS[experiment.recipe.prompt])
+    rows = training_rows(experiment.program, state, traces.passing, FORMS[experiment.recipe.prompt])
     experiment.progress.detail(f"training on {len(rows)} rows")
     training = experiment.backend.finetune(rows, recipe, experiment.derive(*path, "train"), state.adapter)
     record = replace(_record(path, traces, began, len(rows), training), train_n=len(experiment.splits.train))
-    return Outcome(ProgramState(adapter=training.adapter), record)
+    tuned = replace(state, demos={}, adapter=training.adapter)
+    return Outcome(tuned, record)
 
 
-def training_rows(program: Program, runs: Sequence[Run], form: Form = FORMS["chat"]) -> list[TrainingRow]:
-    """One row per predictor call of each run, with the prompt as the user wrote it (no demos)."""
-    signatures = {name: predictor.signature for name, predictor in program.predictors().items()}
-    return [form.row(signatures[call.predictor], call.inputs, call.outputs or {}) for run in runs for call in run.trace]
+def training_rows(program: Program, state: ProgramState, runs: Sequence[Run], form: Form) -> list[TrainingRow]:
+    """One row per predictor call of each run, with the prompt that the tuned program will ask with: without demos."""
+    signatures = asked_signatures(program, state)
+    calls = [call for run in runs for call in run.trace]
+    return [form.row(signatures[call.predictor], call.inputs, call.outputs or {}) for call in calls]
 
 
 def _record(

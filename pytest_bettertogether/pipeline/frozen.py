@@ -1,6 +1,7 @@
 """Frozen programs: what optimisation made of a program, as a folder that can be committed and evaluated.
 
-program.json    each predictor's prompt and demos; where it comes from
+program.json    each predictor's prompt as written, its demos, and its instruction if that was changed; what steps keep;
+                where the program comes from
 adapter/        safetensors + JSON, if its weights were tuned
 README.md       a model card (report/card.py)
 """
@@ -8,18 +9,21 @@ README.md       a model card (report/card.py)
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .adapter import ADAPTER_FILES, Adapter, adapter_digest
 from .atomic import write_bytes, write_text
 from .errors import ProgramError
-from .program import Demo, Program, ProgramState
+from .program import Program
 from .prompt import PROMPT_FORMAT, render
+from .state import ProgramState
 from .strategy import Strategy
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)
+"""Formats that are read; 1 knew no instructions, and nothing that steps keep."""
 FILE, ADAPTER, CARD = "program.json", "adapter", "README.md"
 
 
@@ -35,26 +39,25 @@ class Frozen:
         return self.program()
 
     def state(self, engine: Mapping[str, str]) -> ProgramState:
-        """The demos and the adapter, to run on the engine that describes itself so.
+        """The texts and the adapter, to run on the engine that describes itself so.
 
         Raises ProgramError if they are not those of this program and model, or are not whole.
         """
         kept = self._read()
         written = prompts(self.program())
-        exported = {name: each["prompt"] for name, each in kept["predictors"].items()}
+        try:
+            exported = {name: entry["prompt"] for name, entry in kept["predictors"].items()}
+            state = ProgramState.from_texts(_texts(kept))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise self._unfit(f"its {FILE} holds no program ({error!r})") from None
         if exported != written:
             raise self._unfit(_difference(exported, written))
-        demos = {
-            name: tuple(Demo(**demo) for demo in each["demos"])
-            for name, each in kept["predictors"].items()
-            if each["demos"]
-        }
-        return ProgramState(demos, self._adapter(kept, engine))
+        return replace(state, adapter=self._adapter(kept, engine))
 
     @property
     def steps(self) -> tuple[str, ...]:
         """Those that made it."""
-        return Strategy.parse(self._read()["strategy"]).steps
+        return Strategy.of(self._read()["strategy"]).steps
 
     @property
     def digest(self) -> str:
@@ -65,10 +68,11 @@ class Frozen:
         try:
             kept: dict[str, Any] = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
             found = kept["format"], kept["prompt_format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._unfit(f"its {FILE} cannot be read ({error!r})") from None
-        if found != (FORMAT, PROMPT_FORMAT):
-            raise self._unfit(f"it has format {found}, and this version reads {(FORMAT, PROMPT_FORMAT)}")
+        readable = [(version, PROMPT_FORMAT) for version in READ]
+        if found not in readable:
+            raise self._unfit(f"it has format {found}, and this version reads {' and '.join(map(str, readable))}")
         return kept
 
     def _adapter(self, kept: Mapping[str, Any], engine: Mapping[str, str]) -> Adapter | None:
@@ -111,22 +115,30 @@ def freeze(folder: Path, program: Program, state: ProgramState, about: Mapping[s
     if state.adapter:
         for name in ADAPTER_FILES:
             write_bytes(folder / ADAPTER / name, (Path(state.adapter.path) / name).read_bytes())
+    texts = state.texts()
+    predictors: dict[str, dict[str, Any]] = {}
+    for name, text in prompts(program).items():
+        predictors[name] = {"prompt": text, "demos": texts["demos"].get(name, [])}
+        if name in texts["instructions"]:
+            predictors[name]["instruction"] = texts["instructions"][name]
     kept = {
         "format": FORMAT,
         "prompt_format": PROMPT_FORMAT,
         "adapter": state.adapter.digest if state.adapter else "",
-        "predictors": {
-            name: {"prompt": text, "demos": [_plain(demo) for demo in state.demos.get(name, ())]}
-            for name, text in prompts(program).items()
-        },
+        "predictors": predictors,
+        "kept": texts["kept"],
         **about,
     }
     write_text(folder / CARD, card)
     write_text(folder / FILE, json.dumps(kept, indent=1) + "\n")  # last: it vouches for the others
 
 
-def _plain(demo: Demo) -> dict[str, Any]:
-    return {**asdict(demo), "inputs": dict(demo.inputs), "outputs": dict(demo.outputs)}
+def _texts(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What program.json holds, as `ProgramState.from_texts` reads it."""
+    predictors = kept["predictors"]
+    demos = {name: entry["demos"] for name, entry in predictors.items() if entry["demos"]}
+    instructions = {name: entry["instruction"] for name, entry in predictors.items() if "instruction" in entry}
+    return {"demos": demos, "instructions": instructions, "kept": kept.get("kept", {})}
 
 
 def _difference(exported: Mapping[str, str], written: Mapping[str, str]) -> str:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from .adapter import Adapter
+from .fixed import fixed
 from .where import Where
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -107,12 +107,17 @@ class Demo:
     """A worked input/output shown in a predictor's prompt.
 
     `bootstrapped` demos come from a passing trace and hold every field; labelled
-    ones come from a training example and may lack some (a reasoning, a context).
+    ones come from a training example and may lack some (a reasoning, a context). Its fields
+    are read-only copies of those that are given.
     """
 
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
     bootstrapped: bool = False
+
+    def __post_init__(self) -> None:
+        for side in ("inputs", "outputs"):
+            object.__setattr__(self, side, fixed(getattr(self, side)))
 
 
 class Predict:
@@ -247,17 +252,6 @@ class Program:
                 yield from (
                     (f"{name}.{i}", each) for i, each in enumerate(value) if isinstance(each, Predict | Retrieve)
                 )
-
-
-@dataclass(frozen=True)
-class ProgramState:
-    """What optimisation changes of a program Φ(Θ, Π): the demos in its prompts (Π) and its weights (Θ).
-
-    The empty state is the program as written, on the base model.
-    """
-
-    demos: Mapping[str, tuple[Demo, ...]] = field(default_factory=dict)
-    adapter: Adapter | None = None
 
 
 Ask = Callable[[Predict, Mapping[str, Any]], Prediction]

@@ -10,8 +10,9 @@ from ..pipeline.adapter import Adapter
 from ..pipeline.data import Example, Splits
 from ..pipeline.errors import MetricError
 from ..pipeline.metrics import Metric
-from ..pipeline.program import Program, ProgramState, Signature
+from ..pipeline.program import Program, Signature
 from ..pipeline.recipe import Recipe, Sampling
+from ..pipeline.state import ProgramState
 from ..results.cell_results import ExampleScore, Usage
 from ..results.traces import SAID, CallRecord, as_text, cut
 from ..retrieval.searching import Searches
@@ -139,7 +140,7 @@ def evaluate(
         ExampleScore(run.example.id, experiment.score(run), run.unparsable, said(run), experiment.besides(run))
         for run in runs
     ]
-    signatures = {name: each.signature for name, each in experiment.program.predictors().items()}
+    signatures = asked_signatures(experiment.program, state)
     for index in sorted(range(len(runs)), key=lambda i: scores[i].score) if traces else ():
         trace = _trace(runs[index], signatures, FORMS[experiment.recipe.prompt])
         traces -= sum(call.size for call in trace)
@@ -177,10 +178,16 @@ def _trace(run: Run, signatures: Mapping[str, Signature], form: Form) -> tuple[C
 def prompts(experiment: Experiment, state: ProgramState) -> dict[str, tuple[tuple[str, str], ...]]:
     """By predictor, the turns before the question: what the prompts of all examples have in common."""
     form = FORMS[experiment.recipe.prompt]
-    return {
-        name: tuple((role, cut(text)) for role, text in form.turns(each.signature, state.demos.get(name, ()), {})[:-1])
-        for name, each in experiment.program.predictors().items()
-    }
+    found = {}
+    for predictor, signature in asked_signatures(experiment.program, state).items():
+        turns = form.turns(signature, state.demos.get(predictor, ()), {})
+        found[predictor] = tuple((role, cut(text)) for role, text in turns[:-1])
+    return found
+
+
+def asked_signatures(program: Program, state: ProgramState) -> dict[str, Signature]:
+    """By predictor, the signature that it asks with in `state`."""
+    return {name: state.signature(name, site.signature) for name, site in program.predictors().items()}
 
 
 def said(run: Run) -> dict[str, str]:

@@ -15,8 +15,9 @@ import greenlet
 from ..engines.protocol import Completion, Prompt
 from ..pipeline.data import Example, program_inputs
 from ..pipeline.errors import BetterTogetherError, ProgramError
-from ..pipeline.program import Predict, Prediction, Program, ProgramState, Retrieve, running
+from ..pipeline.program import Predict, Prediction, Program, Retrieve, running
 from ..pipeline.prompt import Unparsable
+from ..pipeline.state import ProgramState
 from ..retrieval.searching import Searches
 from .forms import FORMS, Form
 from .seeds import derive
@@ -119,7 +120,7 @@ def run_program(
                 wave = sorted(flying.items())
                 prompts = [
                     form.ask(
-                        flight.predictor.signature,
+                        state.signature(flight.name, flight.predictor.signature),
                         state.demos.get(flight.name, ()),
                         flight.inputs,
                         derive(seed, flight.example.id, flight.name, len(flight.trace), attempt),

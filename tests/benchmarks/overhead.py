@@ -14,8 +14,9 @@ from pytest_bettertogether import Example, Predict, Program, Splits, exact_match
 from pytest_bettertogether.engines.protocol import Completion, Prompt
 from pytest_bettertogether.journal.replay import Journaled
 from pytest_bettertogether.journal.store import Journal
-from pytest_bettertogether.pipeline.program import Prediction, ProgramState
+from pytest_bettertogether.pipeline.program import Prediction
 from pytest_bettertogether.pipeline.recipe import Recipe
+from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.running.evaluate import Experiment, evaluate
 
 from . import peers

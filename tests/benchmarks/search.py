@@ -13,7 +13,7 @@ from pytest_bettertogether.cells.cells import Cells
 from pytest_bettertogether.engines.registry import TINY, load
 from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.optimize.prompts import divide, optimize_prompts
-from pytest_bettertogether.pipeline.program import ProgramState
+from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.pipeline.strategy import PAPER
 from pytest_bettertogether.pipeline.suite import Suite
 from pytest_bettertogether.running.evaluate import Experiment, evaluate
