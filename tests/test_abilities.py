@@ -302,7 +302,7 @@ def test_records_go_to_json_and_back():
     record = CellRecord("x", "m", "w", "passed", result=result, abilities=tuple(items))
     back = CellRecord.from_json(json.loads(json.dumps(record.to_json())))
     assert back == record
-    assert back.abilities[0].gates[0].verdict == "too small"
+    assert back.abilities[0].gates[0].verdict == "too_small"
     assert abilities_read(json.loads(json.dumps(ability_entries(record)))) == record.abilities
     with pytest.raises(RuntimeError, match="needs the engine"):
         back.result.harness(["t"])

@@ -138,7 +138,7 @@ def test_the_gate_holds_unless_significantly_worse(tmp_path):
     assert not result(BAD, BAD, BAD) >= held
     assert not result(BAD) >= held
     assert result(BAD, BAD, BAD) >= baseline(path, alpha=1e-9)
-    assert result(BAD, BAD, BAD) >= replace(held, mode="not gated")
+    assert result(BAD, BAD, BAD) >= replace(held, mode="not_gated")
     assert result(BAD, BAD, BAD) >= replace(held, mode="recording")
 
 
@@ -187,7 +187,7 @@ def test_a_test_that_could_not_have_seen_the_drop_is_too_small_to_tell(tmp_path)
     path = tmp_path / "iris.json"
     record(path, result(GOOD))
     small = baseline(path)
-    assert small.verdict(result(GOOD)) == "too small"
+    assert small.verdict(result(GOOD)) == "too_small"
     assert result(GOOD) >= small
     assert baseline(path, detect=0.3).verdict(result(GOOD)) == "holds"
     strict = baseline(path, too_small_fails=True)

@@ -24,7 +24,7 @@ SCHEMA = json.loads((Path(document.__code__.co_filename).parent / "schema-1.json
 
 def test_of_two_tests_of_one_cell_neither_hides_the_others_gate():
     result = made(strategy="pwp")
-    beside, gated = recorded(result, "too_small"), recorded(result, "too_small", gate=gate(40, "too small"))
+    beside, gated = recorded(result, "too_small"), recorded(result, "too_small", gate=gate(40, "too_small"))
     for records in ([beside, gated], [gated, beside]):
         (one,) = in_order(records)
         assert (one.status, one.gate) == ("too_small", gated.gate)

@@ -162,7 +162,7 @@ def test_a_verdict_is_the_same_whichever_other_cells_ran(recorded):
         result = run(recorded, "--bt-report=json:r.json", *args)
         gates = json.loads((recorded.path / "r.json").read_text())["cells"]
         mine = [each["gate"] for each in gates if (each["task"], each["strategy"]) == ("parity", "p")]
-        assert [(each["alpha"], each["verdict"]) for each in mine] == [(0.05 / 7, "too small")], args
+        assert [(each["alpha"], each["verdict"]) for each in mine] == [(0.05 / 7, "too_small")], args
         assert result.ret == 0
 
 

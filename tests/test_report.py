@@ -41,7 +41,7 @@ def record(result, status="passed", **details):
 
 
 GATE = GateRecord(
-    "gated", 0.025, True, "too small", 0.9, 0.025, (-0.1, 0.15), 0.8, "a test", 0.0, 0.143, ("3",), ("4", "5")
+    "gated", 0.025, True, "too_small", 0.9, 0.025, (-0.1, 0.15), 0.8, "a test", 0.0, 0.143, ("3",), ("4", "5")
 )
 RECORDS = [
     record(cell("iris", "pwp", 19, 18), "too_small", gate=GATE),

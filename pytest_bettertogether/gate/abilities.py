@@ -12,6 +12,7 @@ from typing import Literal
 
 from ..pipeline.errors import BaselineError
 from ..results.side_effects import Ability, AbilityGate, BaseModel, Rows
+from ..results.statuses import VERDICT_WORDS, Verdict, gravest
 from .baselines import RecordedAbility
 from .statistics import compare
 from .verdict import Baseline, Terms
@@ -90,7 +91,7 @@ def explain(left: Abilities, right: object) -> list[str]:
         lines.append(
             f"{ability.task} {ability.metric}: {gate.before:.1%} -> {ability.score:.1%}, "
             f"{100 * gate.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], p = {gate.p_value:.2g} for "
-            f"worse{more}, significant up to {gate.alpha:.2g}: {gate.verdict}"
+            f"worse{more}, significant up to {gate.alpha:.2g}: {VERDICT_WORDS[gate.verdict]}"
         )
     if isinstance(right, BaseModel):
         lines.append("within one run: it stands outside the session's error budget, and the tasks share --bt-alpha")
@@ -99,14 +100,13 @@ def explain(left: Abilities, right: object) -> list[str]:
     return lines
 
 
-def worst(abilities: tuple[Ability, ...]) -> str:
-    """What the comparisons of a cell come to: worse, too small, holds; empty if there were none."""
-    verdicts = {gate.verdict for each in abilities for gate in each.gates}
-    return next((each for each in ("worse", "too small", "holds") if each in verdicts), "")
+def worst(abilities: tuple[Ability, ...]) -> Verdict | None:
+    """What the comparisons of a cell come to: the gravest; None if there were none."""
+    return gravest(gate.verdict for each in abilities for gate in each.gates)
 
 
 def _fails(gate: AbilityGate, terms: Terms) -> bool:
-    return gate.verdict == "worse" or (gate.verdict == "too small" and terms.too_small_fails)
+    return gate.verdict == "worse" or (gate.verdict == "too_small" and terms.too_small_fails)
 
 
 def _latest(judged: tuple[Ability, ...], other: object) -> list[tuple[Ability, AbilityGate]]:
@@ -124,7 +124,7 @@ def _compare(
     seen = detectable - margin <= terms.detect
     return AbilityGate(
         against=against,
-        verdict="worse" if worse else "holds" if seen else "too small",
+        verdict="worse" if worse else "holds" if seen else "too_small",
         before=found.before,
         difference=found.difference,
         interval=found.interval,

@@ -7,12 +7,10 @@ from pathlib import Path
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
 from ..results.side_effects import Ability
+from ..results.statuses import STATUSES
 from .baselines import Recorded, read, remove, write
 from .git import commit
 from .verdict import Baseline, Terms
-
-UNSOUND = ("failed", "worse", "invalid", "stopped")
-"""What becomes of a cell whose score is not recorded, if it has one."""
 
 
 def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, only_new: bool = False) -> list[str]:
@@ -22,7 +20,7 @@ def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, on
     """
     lines = []
     made = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(root)}
-    kept = [each for each in records if each.result is not None and each.status not in UNSOUND]
+    kept = [each for each in records if each.result is not None and STATUSES[each.status].recordable]
     for path in sorted({Path(each.baselines) for each in kept}):
         mine = {each.result.id: each for each in kept if Path(each.baselines) == path and each.result is not None}
         task = next(iter(mine.values())).task
@@ -66,7 +64,9 @@ def _change(result: CellResult, before: Recorded | None, path: Path, alpha: floa
         return f"{old} -> {new}, on another test split, metric or prompt format"
     baseline = Baseline(result.id, path, "gated", Terms(alpha), "", path.name, recorded=before)
     comparison, verdict = baseline.compare(result), baseline.verdict(result)
-    mark = {"worse": ", SIGNIFICANTLY WORSE", "refused": ", THE SCORE IS LOST"}.get(verdict, "")
+    mark = ", SIGNIFICANTLY WORSE" if verdict == "worse" else ""
+    if verdict == "refused":
+        mark = ", THE SCORE IS LOST"
     return f"{old} -> {new}" + (f", p = {comparison.p_value:.2g} for worse" if comparison else "") + mark
 
 

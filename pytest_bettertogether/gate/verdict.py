@@ -5,18 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from ..pipeline.errors import BaselineError
 from ..results.cell_records import GateRecord
 from ..results.cell_results import CellResult
+from ..results.statuses import Mode, Verdict
 from .baselines import Recorded, Source
 from .statistics import Comparison, compare
-
-Mode = Literal["gated", "not gated", "recording"]
-Verdict = Literal["holds", "worse", "too small", "refused"]
-"""worse: significantly so; too small: not worse, but the test could not have seen the drop that it should;
-refused: there was a score, and now there is none."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Terms:
 class Baseline:
     """The recorded result a cell must hold. `result >= baseline` unless the result is significantly worse.
 
-    In mode "not gated" and "recording" every result holds.
+    In mode "not_gated" and "recording" every result holds.
     """
 
     cell: str
@@ -80,14 +76,14 @@ class Baseline:
         if comparison.p_value <= self.terms.alpha and comparison.difference < 0:
             return "worse"
         # Not found with 80 % probability: the smallest that is found is larger, or there is none (NaN).
-        return "holds" if comparison.detectable(self.terms.alpha) <= self.terms.detect else "too small"
+        return "holds" if comparison.detectable(self.terms.alpha) <= self.terms.detect else "too_small"
 
     def holds(self, result: CellResult) -> bool:
         """False if the drop is significant, or if a cell that has had a score is refused now."""
         if self.mode != "gated":
             return True
         verdict = self.verdict(result)
-        return verdict == "holds" or (verdict == "too small" and not self.terms.too_small_fails)
+        return verdict == "holds" or (verdict == "too_small" and not self.terms.too_small_fails)
 
     def judge(self, result: CellResult) -> GateRecord:
         """The comparison as plain data."""

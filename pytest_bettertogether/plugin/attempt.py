@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..pipeline.suite import Suite
-from ..results.cell_records import CellRecord, GateRecord, Paid, Status
+from ..results.cell_records import CellRecord, GateRecord, Paid
 from ..results.cell_results import CellResult
 from ..results.side_effects import Ability
+from ..results.statuses import Status, Verdict, gravest
 
 if TYPE_CHECKING:  # the gate's numbers are loaded when a verdict is asked for
     from ..gate.verdict import Baseline
@@ -80,10 +81,10 @@ class Attempt:
             abilities=tuple(self.abilities.values()),
         )
 
-    def _beside(self) -> str:
-        """What the gates on lm-eval tasks come to: worse, too small, holds; empty without any."""
+    def _beside(self) -> Verdict | None:
+        """What the gates on lm-eval tasks come to, if there are any."""
         if not self.abilities:
-            return ""
+            return None
         from ..gate.abilities import worst
 
         return worst(tuple(self.abilities.values()))
@@ -91,19 +92,20 @@ class Attempt:
     def _status(self, report: pytest.TestReport, gate: GateRecord | None) -> Status:
         verdict = gate.verdict if gate and gate.mode == "gated" else "holds"
         beside = self._beside()
-        if (beside == "worse" and verdict != "refused") or (beside == "too small" and verdict == "holds"):
-            verdict = beside
+        if beside:
+            verdict = gravest([beside, verdict]) or verdict
         if self.fault:
             return "invalid"
         if self.spent:
             return "stopped"
         if report.failed:
-            small = verdict == "too small" and self.too_small_fails
-            return "worse" if verdict in ("worse", "refused") else "too_small" if small else "failed"
+            if verdict == "too_small" and self.too_small_fails:
+                return "too_small"
+            return "failed" if gravest([verdict, "too_small"]) == "too_small" else "worse"
         if self.result is not None and self.result.refused:
             return "refused"
         if report.skipped or self.result is None:
             return "skipped"
         if (self.baseline is None or self.baseline.mode != "gated") and not beside:
             return "not_gated"
-        return "too_small" if verdict == "too small" else "passed"
+        return "too_small" if verdict == "too_small" else "passed"

@@ -4,26 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..results.cell_records import CellRecord, Status
+from ..results.cell_records import CellRecord
+from ..results.statuses import STATUSES, Status
 from .attempt import Attempt
-
-SHOWN: dict[Status, tuple[str, str]] = {
-    "too_small": ("t", "TOO SMALL TO TELL"),
-    "not_gated": ("n", "NOT GATED"),
-    "worse": ("W", "WORSE"),
-    "invalid": ("I", "INVALID"),
-    "refused": ("r", "REFUSED"),
-    "stopped": ("S", "STOPPED"),
-}
-"""Those that are more than pytest's own passed, failed and skipped."""
 
 
 def teststatus(report: pytest.TestReport, status: Status) -> tuple[str, str, str] | None:
     """(category, letter, word), or None for pytest's own; the category stays pytest's, so that it counts as ever."""
-    if status not in SHOWN or report.when != "call":  # an error in set-up stays an error
+    if status == report.outcome or report.when != "call":  # an error in set-up stays an error
         return None
-    letter, word = SHOWN[status]
-    return report.outcome, letter, f"PASSED, {word}" if report.passed else word
+    facts = STATUSES[status]
+    word = facts.word.upper()
+    return report.outcome, facts.letter, f"PASSED, {word}" if report.passed else word
 
 
 def properties(record: CellRecord) -> Iterator[tuple[str, object]]:
@@ -53,7 +45,13 @@ def properties(record: CellRecord) -> Iterator[tuple[str, object]]:
 
 def sections(attempt: Attempt, record: CellRecord) -> Iterator[tuple[str, str]]:
     """What a report shows below the traceback of a gate that failed: all that pytest would cut from its assertion."""
-    if record.gate and attempt.baseline and attempt.result and record.status in ("worse", "too_small"):
+    if (
+        record.gate
+        and attempt.baseline
+        and attempt.result
+        and record.gate.verdict != "holds"
+        and record.gate.mode == "gated"
+    ):
         from ..gate.words import details
 
         yield "better together", "\n".join(details(attempt.result, attempt.baseline))

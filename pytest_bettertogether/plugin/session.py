@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..engines.model import Model
     from ..gate.baselines import Source
     from ..gate.scope import Scope
-    from ..gate.verdict import Baseline, Mode, Terms
+    from ..gate.verdict import Baseline, Terms
+    from ..results.statuses import Mode
 
 SHAPING = (
     *("--bt-model", "--bt-backend", "--bt-server", "--bt-engine", "--bt-seeds", "--bt-set", "--bt-strategy"),
@@ -178,7 +179,7 @@ class Session:
         ):
             mode = "recording"
         elif not (settings.gate and gated):
-            mode = "not gated"
+            mode = "not_gated"
         root = node.config.rootpath
         shown = suite.baselines.relative_to(root) if suite.baselines.is_relative_to(root) else suite.baselines
         baseline = Baseline(cell, suite.baselines, mode, self.terms, _accept(node), str(shown), gated)

@@ -9,6 +9,7 @@ from tabulate import tabulate
 from ..gate.statistics import compare
 from ..results.cell_records import CellRecord
 from ..results.side_effects import Ability
+from ..results.statuses import VERDICT_WORDS, Verdict
 from .cells import in_order, title
 
 TITLE = "what else changed"
@@ -16,7 +17,6 @@ COLUMNS = (TITLE, "lm-eval task", "n", "base", "now", "difference", "gate")
 NOTE = "scores in %, difference in points with its 95 % interval, paired by document; base: the model untuned"
 DERIVED = {"n", "base", "score", "difference", "interval"}
 """What an entry holds for its readers, besides what an Ability is made of."""
-VERDICTS = {"worse": "worse", "too small": "too small to tell", "holds": "holds"}
 
 
 def ability_rows(record: CellRecord) -> list[Sequence[str]]:
@@ -76,9 +76,9 @@ def _row(record: CellRecord, ability: Ability) -> Sequence[str]:
     )
 
 
-def _gate(against: str, margin: float, verdict: str) -> str:
+def _gate(against: str, margin: float, verdict: Verdict) -> str:
     within = f" within {100 * margin:g}" if margin else ""
-    return f"{against}{within}: {VERDICTS[verdict]}"
+    return f"{against}{within}: {VERDICT_WORDS[verdict]}"
 
 
 def _difference(ability: Ability) -> tuple[float, tuple[float, float]]:

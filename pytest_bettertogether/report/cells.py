@@ -8,9 +8,7 @@ from ..pipeline.strategy import PAPER, Strategy
 from ..results.cell_records import CellRecord, GateRecord, Paid
 from ..results.cell_results import CellResult, StepRecord, Usage
 from ..results.side_effects import Ability
-
-_GRAVITY = ("invalid", "worse", "failed", "stopped", "refused", "too_small", "passed", "not_gated", "skipped")
-"""Where two tests ran the same cell, the report shows the graver end."""
+from ..results.statuses import gravity
 
 
 def in_order(records: Iterable[CellRecord]) -> list[CellRecord]:
@@ -28,7 +26,7 @@ def in_order(records: Iterable[CellRecord]) -> list[CellRecord]:
         paid[key] = paid.get(key, Paid()) + each.paid
         if each.gate and (key not in gates or each.gate.mode == "gated"):
             gates[key] = each.gate
-        if key not in cells or _GRAVITY.index(each.status) < _GRAVITY.index(cells[key].status):
+        if key not in cells or gravity(each.status) < gravity(cells[key].status):
             cells[key] = each
     cells = {
         key: replace(each, abilities=tuple(abilities[key].values()), paid=paid[key], gate=each.gate or gates.get(key))

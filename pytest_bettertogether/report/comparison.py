@@ -8,10 +8,10 @@ from typing import Literal
 from tabulate import tabulate
 
 from ..gate.statistics import Comparison, compare
+from ..pipeline.inert_text import plain
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
 from .cells import in_order, title
-from .inert import plain
 from .standing import same_examples
 
 Outcome = Literal["worse", "better", "same", "lost", "incomparable", "without score", "new"]

@@ -20,6 +20,7 @@ from ..results.cell_results import (
     prompts_from_json,
     step_from_json,
 )
+from ..results.statuses import status_of
 from .abilities import abilities_read, ability_entries
 from .cells import computed, in_order, interval
 
@@ -107,7 +108,7 @@ def _record(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellRe
         task=cell["task"],
         model=cell["model"],
         strategy=cell["strategy"],
-        status=cell["status"],
+        status=status_of(cell["status"]),
         reason=cell["reason"],
         result=result,
         gate=cell["gate"] and gate_from_json(cell["gate"]),

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..gate.statistics import contrast_interval
+from ..pipeline.inert_text import plain
 from ..results.cell_results import CellResult
-from .inert import plain
 from .standing import same_examples
 
 Estimate = tuple[float, float, float]

@@ -2,22 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 
+from ..pipeline.inert_text import plain
 from ..results.cell_records import CellRecord
+from ..results.statuses import STATUSES
 from .cells import in_order
-from .inert import plain
 
 MOST = 10
 """GitHub shows no more of one kind per step."""
-LEVELS = {"worse": "error", "failed": "error", "invalid": "error", "stopped": "error", "too_small": "warning"}
 
 
 def annotations(records: Sequence[CellRecord], prefix: str = "") -> Iterator[str]:
     """A line for each cell that is to be seen to; `prefix` leads from the repository's root to the rootdir."""
     for level in ("error", "warning"):
-        found = [each for each in in_order(records) if LEVELS.get(each.status) == level]
+        found = [each for each in in_order(records) if STATUSES[each.status].annotation == level]
         for each in found[: MOST if len(found) <= MOST else MOST - 1]:
             where = {"file": f"{prefix}{each.file}", "line": str(each.line)} if each.file else {}
-            place = {**where, "title": f"{each.id} {each.status.replace('_', ' ')}"}
+            place = {**where, "title": f"{each.id} {STATUSES[each.status].word}"}
             properties = ",".join(f"{name}={_value(plain(text))}" for name, text in place.items())
             yield f"::{level} {properties}::{_message(_text(each))}"
         if len(found) > MOST:
@@ -32,9 +32,10 @@ def _text(record: CellRecord) -> str:
             f"{100 * (gate.baseline + gate.difference):.1f} % against {100 * gate.baseline:.1f} % in the baseline "
             f"({100 * gate.difference:+.1f} points), {len(gate.broken)} examples broken, {len(gate.fixed)} fixed"
         )
-    if record.status == "too_small":
-        parts.append("the gate held, but this test split is too small to show a drop that matters")
-    return "; ".join(parts) or record.status
+    facts = STATUSES[record.status]
+    if facts.annotation == "warning":
+        parts.append(facts.meaning)
+    return "; ".join(parts) or facts.meaning
 
 
 def _message(text: str) -> str:

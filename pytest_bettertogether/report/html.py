@@ -12,27 +12,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from ..pipeline.inert_text import plain, visible
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
+from ..results.statuses import NOT_RUN, STATUSES, VERDICT_WORDS
 from ..results.traces import DemoRecord
 from .abilities import COLUMNS, NOTE, ability_rows
 from .cells import computed, in_order, interval, rank, scored, title
 from .charts import costs, curves, losses, scores
 from .factorial import factorials
 from .gains import KINDS, Gain, gains, known
-from .inert import plain, visible
 from .learning import readings
 from .payload import cell_block, docs_block, pack
 from .standing import Standing, standing
 from .text import cost, legend, remarks, sight
-
-WORDS = {
-    "passed": "held its baseline",
-    "too_small": "held, but too small to tell",
-    "worse": "worse than its baseline",
-    "not_gated": "not gated",
-}
-"""Statuses that need more than their name."""
 
 
 @dataclass(frozen=True)
@@ -103,20 +96,19 @@ def _overview(
 
 def _square(record: CellRecord | None, ranked: Standing, anchors: Mapping[str, str]) -> Square:
     if record is None:
-        return Square("·", "", "not run", "none")
-    anchor, result = anchors[record.id], record.result
-    bad = record.status in ("worse", "failed", "invalid", "stopped")
+        return Square(NOT_RUN.sign, "", "not run", "none")
+    anchor, result, facts = anchors[record.id], record.result, STATUSES[record.status]
+    bad, sign = facts.colour == "bad", facts.sign
     why = f": {plain(record.reason, 200)}" if record.reason else ""
-    meaning = WORDS.get(record.status, record.status) + why
+    meaning = facts.word + why
     if result is None or record.status == "invalid":
-        text = "!" if record.status == "invalid" else "✗" if bad else "·"
-        return Square(text, "", meaning, "bad" if bad else "none", anchor)
+        return Square(sign or NOT_RUN.sign, "", meaning, "bad" if bad else "none", anchor)
     if result.refused:
-        return Square("–", "✗" if bad else "", meaning, "bad" if bad else "none", anchor)
+        return Square(STATUSES["refused"].sign, sign if bad else "", meaning, "bad" if bad else "none", anchor)
     low, high = interval(result)
     text = f"{100 * result.score:.1f} ± {100 * (high - low) / 2:.1f}"
     place = "best" if record.id in ranked.best else "tied" if record.id in ranked.tied else ""
-    mark = {"best": "*", "tied": "≈", "": ""}[place] + "✗" * bad + "?" * (record.status == "too_small")
+    mark = {"best": "*", "tied": "≈", "": ""}[place] + sign
     said = {"best": "best of its column; ", "tied": "not significantly below the best; ", "": ""}[place]
     return Square(text, mark, said + meaning, "bad" if bad else place, anchor)
 
@@ -171,7 +163,7 @@ def _label(record: CellRecord) -> str:
 
 
 def _facts(record: CellRecord) -> Iterator[tuple[str, str]]:
-    yield "status", WORDS.get(record.status, record.status)
+    yield "status", f"{STATUSES[record.status].word}. {STATUSES[record.status].meaning}"
     if record.reason:
         yield "why", plain(record.reason, 1000)
     result, gate = record.result, record.gate
@@ -187,7 +179,8 @@ def _facts(record: CellRecord) -> Iterator[tuple[str, str]]:
         yield "baseline", f"{_percent(gate.baseline)}; now {_points(gate.difference)} points {_range(gate.interval)}"
         yield (
             "gate",
-            f"{gate.verdict} ({gate.mode}); p = {gate.p_value:.2g} for worse, significant up to {gate.alpha:.2g}",
+            f"{VERDICT_WORDS[gate.verdict]} ({gate.mode.replace('_', ' ')}); "
+            f"p = {gate.p_value:.2g} for worse, significant up to {gate.alpha:.2g}",
         )
         yield "examples", f"{len(gate.broken)} broken, {len(gate.fixed)} fixed"
     if result:

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
+from ..pipeline.inert_text import markdown as shown
 from ..results.cell_records import CellRecord
+from ..results.statuses import STATUSES
 from .abilities import NOTE, ability_table
 from .cells import in_order, scored
 from .factorial import factorials
 from .gains import gains, known
-from .inert import markdown as shown
 from .standing import Standing, standing
 from .summary import gain_sentences
 from .text import Style, cost, legend, remarks, sight, table
 
 WIDE = Style(width=10_000, escape=shown)
-GRAVE = ("worse", "failed", "invalid", "stopped")
+GRAVE = tuple(status for status, facts in STATUSES.items() if facts.annotation == "error")
 
 
 def markdown(records: Sequence[CellRecord]) -> str:
@@ -29,7 +30,7 @@ def step_summary(records: Sequence[CellRecord]) -> str:
     grave = [each for each in records if each.status in GRAVE]
     parts = [f"### Better together: {_verdict(records, grave)}\n", _tables(records, standing(records))]
     if grave:
-        parts.append(_list([f"{each.id} {each.status}: {each.reason or _fell(each)}" for each in grave]))
+        parts.append(_list([f"{each.id} {STATUSES[each.status].word}: {each.reason or _fell(each)}" for each in grave]))
     notes = [*legend(records), *remarks(records), *_won(records), *sight(records), *cost(records)]
     parts.append(
         f"<details><summary>What the numbers mean, and what they cost</summary>\n\n{_list(notes)}\n</details>\n"
@@ -39,7 +40,7 @@ def step_summary(records: Sequence[CellRecord]) -> str:
 
 def _verdict(records: Sequence[CellRecord], grave: Sequence[CellRecord]) -> str:
     if not grave:
-        gated = sum(each.status in ("passed", "too_small") for each in records)
+        gated = sum(STATUSES[each.status].held for each in records)
         return f"{len(records)} cells, {gated} held their baselines" if gated else f"{len(records)} cells, none gated"
     counts = {status: sum(each.status == status for each in grave) for status in GRAVE}
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count) + f" of {len(records)} cells"

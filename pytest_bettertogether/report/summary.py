@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tabulate import tabulate
 
+from ..pipeline.inert_text import plain
 from ..results.cell_results import CellResult
 from .cells import title
 from .gains import KINDS, Gain, gains, known
-from .inert import plain
 
 NOTE = (
     "gain of the best strategy with both steps over the best with p only (p; pp too) and w only (w; ww too), "

@@ -7,14 +7,15 @@ from textwrap import wrap
 
 from tabulate import tabulate
 
+from ..pipeline.inert_text import plain
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
+from ..results.statuses import NOT_RUN, STATUSES, StatusFacts
 from .abilities import NOTE as OTHERS
 from .abilities import ability_sentences, ability_table
 from .cells import computed, in_order, interval, rank, scored, title
 from .factorial import factorials
 from .gains import gains, known
-from .inert import plain
 from .standing import Standing, standing
 from .summary import NOTE, gain_sentences, gain_table
 
@@ -31,11 +32,9 @@ class Marks:
     plus_minus: str = "±"
     best: str = "*"
     tied: str = "≈"
-    failed: str = "✗"
-    invalid: str = "!"
-    refused: str = "–"
-    not_run: str = "·"
     cut: str = "…"
+    statuses: str = "".join(facts.sign for facts in STATUSES.values())
+    """The signs of the statuses, one after the other."""
 
     def fit(self, encoding: str) -> bool:
         """Whether a stream of this encoding can show them."""
@@ -47,13 +46,19 @@ class Marks:
 
     def spell(self, text: str) -> str:
         """Text of ours in these signs."""
-        for theirs, ours in zip(astuple(UNICODE), astuple(self), strict=True):
+        for theirs, ours in zip(astuple(UNICODE)[:-1], astuple(self)[:-1], strict=True):
             text = text.replace(theirs, ours)
-        return text
+        return text.translate(str.maketrans(UNICODE.statuses, self.statuses))
+
+    def of(self, facts: StatusFacts) -> str:
+        """The sign of a status."""
+        return facts.sign if self.statuses == UNICODE.statuses else facts.ascii
 
 
 UNICODE = Marks()
-ASCII = Marks(arrow="->", plus_minus="+-", tied="~", failed="x", refused="-", not_run=".", cut="...")
+ASCII = Marks(
+    arrow="->", plus_minus="+-", tied="~", cut="...", statuses="".join(facts.ascii for facts in STATUSES.values())
+)
 
 
 def unpainted(text: str, _meaning: str) -> str:
@@ -174,19 +179,16 @@ def _head(text: str, style: Style) -> str:
 def cell(record: CellRecord | None, ranked: Standing, style: Style) -> str:
     """What a table says of a cell: score ± half-width and a mark, or the mark alone."""
     marks, result = style.marks, record.result if record else None
-    if record is None or (result is None and record.status not in ("invalid", "failed", "stopped", "worse")):
-        return style.paint(marks.not_run, "dim") + "  "
-    sign = {"worse": marks.failed, "failed": marks.failed, "invalid": marks.invalid, "stopped": marks.not_run}.get(
-        record.status, ""
-    )
-    if result is None or record.status == "invalid":
-        return style.paint(sign, "bad") + "  "
+    facts = STATUSES[record.status] if record else NOT_RUN
+    bad, sign = facts.colour == "bad", marks.of(facts)
+    if record is None or result is None or record.status == "invalid":
+        return style.paint(sign or marks.of(NOT_RUN), "bad" if bad else "dim") + "  "
     if result.refused:
-        return f"{marks.refused}{style.paint(sign, 'bad') if sign else ' '}  "
+        return f"{marks.of(STATUSES['refused'])}{style.paint(sign, 'bad') if bad else ' '}  "
     # One sign, the gravest first: a page has room for more.
-    mark = marks.best if record.id in ranked.best else marks.tied if record.id in ranked.tied else " "
+    mark = marks.best if record.id in ranked.best else marks.tied if record.id in ranked.tied else sign or " "
     low, high = interval(result)
-    shown = style.paint(sign, "bad") if sign else style.paint(mark, "best") if mark == marks.best else mark
+    shown = style.paint(sign, "bad") if bad else style.paint(mark, "best") if mark == marks.best else mark
     return f"{100 * result.score:.1f} {marks.plus_minus} {100 * (high - low) / 2:4.1f} {shown}"
 
 
@@ -201,18 +203,20 @@ def legend(records: Sequence[CellRecord]) -> Iterator[str]:
         f"in %: mean of {_several(seeds, 'seed')} ± half its 95 % interval, "
         f"over {_span(examples)} examples{' and the seeds' if seeds[-1] > 1 else ''}"
     )
-    yield (
-        "* best of its column   ≈ not significantly below it (p > 0.05)   ✗ worse than its baseline, or failed   "
-        "! invalid   – refused   · not run"
-    )
+    signs: dict[str, list[str]] = {}
+    for facts in STATUSES.values():
+        if facts.sign:
+            signs.setdefault(facts.sign, []).append(facts.word)
+    said = "   ".join(f"{sign} {' or '.join(words)}" for sign, words in signs.items())
+    yield f"* best of its column   ≈ not significantly below it (p > 0.05)   {said} or not run"
 
 
 def remarks(records: Sequence[CellRecord]) -> Iterator[str]:
     """Why cells have no score, and what looks wrong about those that have one."""
     for each in records:
         result = each.result
-        if each.status in ("invalid", "refused", "stopped"):
-            yield f"{plain(each.id)} {each.status}: {plain(each.reason)}"
+        if STATUSES[each.status].explained:
+            yield f"{plain(each.id)} {STATUSES[each.status].word}: {plain(each.reason)}"
         if result and not result.refused and result.score == 0:
             yield f"{plain(each.id)} got nothing right; {_sample(result)}"
     skipped = {(each.task, each.model, each.reason): None for each in records if each.status == "skipped"}

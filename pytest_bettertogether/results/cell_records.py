@@ -1,27 +1,22 @@
 """How cells ended, as reports show them: frozen records that go to JSON and back."""
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from .cell_results import CellResult, Usage
 from .side_effects import Ability
-
-Status = Literal["passed", "too_small", "worse", "failed", "invalid", "refused", "stopped", "skipped", "not_gated"]
-"""How a cell ended. worse: significantly so; too_small: it passed, but the gate would not have found the drop that it
-should; failed: anything else that its test asserts, or a baseline that is missing or stale; invalid: the run broke, so
-that there is no score; refused: a weight step had too little to train on; stopped: the budget or the user ended it;
-not_gated: scored, and nothing compared it with a baseline."""
+from .statuses import Mode, Status, Verdict, in_one_spelling
 
 
 @dataclass(frozen=True)
 class GateRecord:
     """A comparison with the baseline: scores within 0...1, and which examples changed (mean over seeds)."""
 
-    mode: str
+    mode: Mode
     alpha: float
     gated: bool = False
     """Whether the suite gates the cell, whatever the mode."""
-    verdict: str = "holds"
+    verdict: Verdict = "holds"
     baseline: float | None = None
     difference: float | None = None
     interval: tuple[float, float] | None = None
@@ -104,6 +99,7 @@ class CellRecord:
 
 def gate_from_json(data: dict[str, Any]) -> GateRecord:
     """Read what `asdict` made of a GateRecord."""
+    data = in_one_spelling(data)
     interval = data["interval"] and tuple(data["interval"])
     lists = {name: tuple(data[name]) for name in ("broken", "fixed", "before")}
     return GateRecord(**{**data, "interval": interval, **lists})

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from .statuses import Verdict, in_one_spelling
+
 Rows = tuple[tuple[float, ...], ...]
 """Scores within 0...1, [seed][document]."""
 
@@ -30,7 +32,7 @@ class AbilityGate:
     """One comparison of an ability; scores and differences within 0...1."""
 
     against: Literal["base", "baseline"]
-    verdict: Literal["holds", "worse", "too small"]
+    verdict: Verdict
     before: float
     difference: float
     interval: tuple[float, float]
@@ -88,7 +90,10 @@ class Ability:
                 "ids": tuple(data["ids"]),
                 "before": tuple(map(tuple, data["before"])),
                 "after": tuple(map(tuple, data["after"])),
-                "gates": tuple(AbilityGate(**{**each, "interval": tuple(each["interval"])}) for each in data["gates"]),
+                "gates": tuple(
+                    AbilityGate(**{**in_one_spelling(gate), "interval": tuple(gate["interval"])})
+                    for gate in data["gates"]
+                ),
             }
         )
 
