@@ -1,9 +1,30 @@
-"""For all tests: what differs between a laptop and CI is taken away, for the plugin behaves differently there."""
+"""For all tests: what differs between a laptop and CI is taken away, for the plugin behaves differently there.
+
+The environment of the suites alone, which is smaller than the tests', may read this file: `pytest --help` does.
+"""
+
+import os
+from importlib.util import find_spec
 
 import pytest
 import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
-import vl_convert  # noqa: F401 - the same
 from parrot import CONFTEST, SUITE
+
+if find_spec("vl_convert"):
+    import vl_convert  # noqa: F401 - the same
+
+if find_spec("hypothesis"):
+    import hypothesis
+
+    FUZZ = int(os.environ.get("BT_FUZZ", "1"))
+    """`tox -e fuzz` is the long form: so many times the examples that a test asks for by default."""
+    SLOW = [hypothesis.HealthCheck.too_slow]  # by the clock, as the deadline is
+    for name, times in {"suite": 1, "fuzz": FUZZ}.items():
+        hypothesis.settings.register_profile(name, deadline=None, suppress_health_check=SLOW, max_examples=100 * times)
+    hypothesis.settings.load_profile("fuzz" if FUZZ > 1 else "suite")
+
+collect_ignore = [] if os.environ.get("BT_TEST_DATA") else ["test_papers_data.py"]
+"""The paper's data are nothing that a clone has, and nothing that a test run without them has left out."""
 
 
 @pytest.fixture(autouse=True, scope="session")

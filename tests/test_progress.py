@@ -27,25 +27,13 @@ def test_it_says_where_a_cell_is_and_how_long_that_will_take():
     ]
 
 
-SLOW = (
-    CONFTEST.replace("import pathlib\n", "import pathlib\nimport time\n")
-    + """
-
-def slowly(generate=Engine.generate):
-    def wait(*args):
-        time.sleep(0.05)
-        return generate(*args)
-    return wait
-
-
-Engine.generate = slowly()
-"""
-)
+OFTEN = "\nfrom pytest_bettertogether.plugin import terminal\n\nterminal.IN_PLACE = terminal.PLAIN = 0.0\n"
+"""For the end of a conftest.py: each change is shown, however fast the machine is."""
 
 
 @pytest.fixture
-def slow(pytester):
-    pytester.makeconftest(SLOW)
+def watched(pytester):
+    pytester.makeconftest(CONFTEST + OFTEN)
     pytester.makepyfile(test_parity=SUITE)
     return pytester
 
@@ -83,20 +71,19 @@ def drawn(line):
     return "".join(cells).rstrip()
 
 
-def test_on_a_terminal_it_is_shown_in_place_and_taken_away(slow):
-    shown = on_a_terminal(slow.path, "--color=no")
+def test_on_a_terminal_it_is_shown_in_place_and_taken_away(watched):
+    shown = on_a_terminal(watched.path, "--color=no")
     assert "parity[parrot-p] seed 0, p: candidate" in shown
     (line,) = (drawn(line) for line in shown.splitlines() if line.startswith("test_parity.py"))
     assert line.split() == ["test_parity.py", "n", "[100%]"]
 
 
-def test_quiet_shows_none(slow):
-    assert "seed 0" not in on_a_terminal(slow.path, "-q")
+def test_quiet_shows_none(watched):
+    assert "seed 0" not in on_a_terminal(watched.path, "-q")
 
 
-def test_elsewhere_it_is_plain_lines_now_and_then(slow):
-    slow.makeconftest(SLOW + "\nfrom pytest_bettertogether.plugin import terminal\n\nterminal.PLAIN = 0.02\n")
-    result = slow.run(*COMMAND)
+def test_elsewhere_it_is_plain_lines_now_and_then(watched):
+    result = watched.run(*COMMAND)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["parity[[]parrot-p] seed 0, p: candidate * of 9, */*"])
     assert "\b" not in result.stdout.str()

@@ -15,12 +15,13 @@ from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.journal.replay import Journaled
 from pytest_bettertogether.pipeline.recipe import LoraTuning
 
-folder, who, seconds, seed = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+folder, who, until, seed = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 
 class Slow(Engine):
     def finetune(self, *args):
         (folder / f"{who}-trains").touch()
-        time.sleep(seconds)
+        while not until.exists():
+            time.sleep(0.02)
         return super().finetune(*args)
 
 def say(text):
@@ -33,35 +34,35 @@ print(training.adapter.digest)
 """
 
 
-def train(folder, who, seconds, seed=1):
+def train(folder, who, until, seed=1):
+    """A process that trains until there is a file of the name `until`."""
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, folder, who, str(seconds), str(seed)],
+        [sys.executable, "-c", TRAIN, folder, who, folder / until, str(seed)],
         cwd=Path(__file__).parent,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def appears(file):
-    deadline = time.monotonic() + 30
+def appears(file, process):
     while not file.exists():
-        assert time.monotonic() < deadline, file
+        assert process.poll() is None, file
         time.sleep(0.02)
 
 
 @pytest.fixture
 def owner(tmp_path):
-    process = train(tmp_path, "owner", 60)
-    appears(tmp_path / "owner-trains")
+    process = train(tmp_path, "owner", "never")
+    appears(tmp_path / "owner-trains", process)
     yield process
     process.kill()
     process.communicate()
 
 
 def test_an_adapter_is_trained_by_one_process_and_awaited_by_the_other(tmp_path):
-    first = train(tmp_path, "first", 2)
-    appears(tmp_path / "first-trains")
-    second = train(tmp_path, "second", 0)
+    first = train(tmp_path, "first", "second-waits")
+    appears(tmp_path / "first-trains", first)
+    second = train(tmp_path, "second", "second-waits")
     digests = [process.communicate()[0] for process in (first, second)]
     assert digests[0] == digests[1] != ""
     assert (tmp_path / "second-waits").read_text().startswith("another process trains this adapter, waiting for it,")
@@ -69,16 +70,15 @@ def test_an_adapter_is_trained_by_one_process_and_awaited_by_the_other(tmp_path)
     assert not (tmp_path / "first-waits").exists()
 
 
-def test_it_is_taken_over_at_once_when_its_owner_is_killed(tmp_path, owner):
-    second = train(tmp_path, "second", 0)
-    appears(tmp_path / "second-waits")
-    killed = time.monotonic()
+def test_it_is_taken_over_when_its_owner_is_killed(tmp_path, owner):
+    second = train(tmp_path, "second", "second-trains")
+    appears(tmp_path / "second-waits", second)
+    assert not (tmp_path / "second-trains").exists()
     owner.kill()
-    appears(tmp_path / "second-trains")
-    assert time.monotonic() - killed < 1.0
     assert second.communicate()[0] != ""
+    assert (tmp_path / "second-trains").exists()
 
 
 def test_another_adapter_is_not_waited_for(tmp_path, owner):
-    assert train(tmp_path, "second", 0, seed=2).communicate()[0] != ""
+    assert train(tmp_path, "second", "second-trains", seed=2).communicate()[0] != ""
     assert not (tmp_path / "second-waits").exists()

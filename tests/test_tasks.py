@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 import jsonschema
+import papers_data
 import pytest
 import scipy.stats  # noqa: F401 - pytester forgets what an inner run imported, and numpy cannot be loaded twice
-from hotpotqa import hotpotqa, passages
+from papers_data import GSM8K, HOTPOTQA
 from parrot import ALL, CONFTEST, QUICK, SUITE, run
 from test_plugin import SCHEMA
 
-from pytest_bettertogether import Retrieve, Where
+from pytest_bettertogether import Where
 from pytest_bettertogether.pipeline.data import fingerprint
-from pytest_bettertogether.retrieval.searching import Searches
 
 ROOT = Path(__file__).parent.parent
 
@@ -133,46 +133,31 @@ def test_what_was_searched_is_in_the_provenance_and_a_change_of_it_is_named(suit
     result.stdout.fnmatch_lines(["*retrieval.look k=1 function look:* -> k=1 function look:*"])
 
 
-# On the real data, where they lie beside the repository.
+# On data in the form of the paper's.
 
-DATA = Path(os.environ.get("BT_TEST_DATA") or ROOT.parent / "shared" / "data")
-real = pytest.mark.skipif(not (DATA / "hotpotqa" / "corpus.jsonl.gz").is_file(), reason=f"no data sets in {DATA}")
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return papers_data.write(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory):
-    """One for all, so that the index of the whole corpus is built once."""
-    return tmp_path_factory.mktemp("real") / "journal"
+    """One for all, so that the index of the corpus is built once."""
+    return tmp_path_factory.mktemp("papers") / "journal"
 
 
-@real
 @pytest.mark.parametrize(
-    ("name", "sizes"), [("gsm8k", [1000, 500, 1319]), ("hotpotqa", [1000, 457, 1500]), ("iris", [50, 50, 50])]
+    ("name", "sizes"),
+    [("gsm8k", [1000, 500, GSM8K["test"]]), ("hotpotqa", list(HOTPOTQA.values()))],
 )
-def test_the_papers_splits_are_read_and_do_not_change(monkeypatch, name, sizes):
-    monkeypatch.syspath_prepend(ROOT / "suites")
-    pytest.importorskip("sklearn")
+def test_the_papers_splits_are_read_and_do_not_change(data, name, sizes):
     task = __import__(f"test_{name}").TASK
-    splits = task.splits(Where(DATA, offline=True))
+    splits = task.splits(Where(data, offline=True))
     assert [len(split) for _, split in splits] == sizes
-    assert fingerprint(splits.test) == fingerprint(task.splits(Where(DATA)).test)
+    assert fingerprint(splits.test) == fingerprint(task.splits(Where(data)).test)
     if name == "gsm8k":
         assert all(float(example["answer"]) is not None for _, split in splits for example in split)
-
-
-@real
-def test_bm25_finds_both_gold_passages_as_often_as_measured(journal):
-    pytest.importorskip("bm25s")
-    where = Where(DATA, kept=journal / "indexes", retrieval="hotpotqa/corpus.jsonl.gz")
-    source, searches = hotpotqa(), Searches(where)
-    test = source(where).test
-    found = searches(Retrieve(passages(source), k=10), [example["question"] for example in test])
-    for k, expected in {3: 34.1, 5: 47.3, 10: 64.7}.items():
-        both = sum(
-            set(example["gold_titles"]) <= {each.partition(" | ")[0] for each in row[:k]}
-            for example, row in zip(test, found, strict=True)
-        )
-        assert 100 * both / len(test) == pytest.approx(expected, abs=1)
 
 
 READER = '''
@@ -206,11 +191,11 @@ def pytest_bettertogether_models(register):
 '''
 
 
-def suites(folder, journal, *args):
-    """Run both suites on the real data, with a journal and a report of their own; the exit code and the cells."""
+def suites(folder, data, journal, *args):
+    """Run both suites on these data, with a journal and a report of their own; the exit code and the cells."""
     report = folder / "out.json"
     names = ("suites/test_gsm8k.py", "suites/test_hotpotqa.py")
-    options = [f"--bt-data-dir={DATA}", f"--bt-journal={journal}", f"--bt-report=json:{report}"]
+    options = [f"--bt-data-dir={data}", f"--bt-journal={journal}", f"--bt-report=json:{report}"]
     command = [sys.executable, "-m", "pytest", *names, *QUICK, "--bt-offline", "--bt-seeds=0", *options, *args]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -218,15 +203,14 @@ def suites(folder, journal, *args):
     return done, {(cell["task"], cell["strategy"]): cell for cell in cells}
 
 
-@real
-def test_on_the_embedded_model_they_are_skipped_and_can_be_forced(tmp_path, journal):
+def test_on_the_embedded_model_they_are_skipped_and_can_be_forced(tmp_path, data, journal):
     pytest.importorskip("torch")
-    done, cells = suites(tmp_path, journal, "--bt-strategy=zero")
+    done, cells = suites(tmp_path, data, journal, "--bt-strategy=zero")
     assert done.returncode == 0, done.stdout
     assert {cell["status"] for cell in cells.values()} == {"skipped"}
     assert "gsm8k needs a model with the ability 'instruct', which tiny lacks" in " ".join(done.stdout.split())
     done, cells = suites(
-        tmp_path, journal, "--bt-strategy=pw", "--bt-limit=4", "--bt-force", "--bt-set=search.candidates=1"
+        tmp_path, data, journal, "--bt-strategy=pw", "--bt-limit=4", "--bt-force", "--bt-set=search.candidates=1"
     )
     assert done.returncode == 0, done.stdout
     jsonschema.validate(json.loads((tmp_path / "out.json").read_text()), json.loads(SCHEMA.read_text(encoding="utf-8")))
@@ -240,11 +224,10 @@ def test_on_the_embedded_model_they_are_skipped_and_can_be_forced(tmp_path, jour
     assert list((journal / "indexes").glob("*/about.json"))
 
 
-@real
-def test_the_whole_path_on_real_questions_and_the_whole_corpus(tmp_path, journal):
+def test_the_whole_path_on_real_questions_and_the_whole_corpus(tmp_path, data, journal):
     (tmp_path / "reader.py").write_text(READER)
     asked = ("-p", "reader", "--bt-model=reader", "--bt-limit=8", "--bt-retrieval=hotpotqa/corpus.jsonl.gz")
-    done, cells = suites(tmp_path, journal, *asked, "--bt-strategy=p", "--bt-strategy=zero")
+    done, cells = suites(tmp_path, data, journal, *asked, "--bt-strategy=p", "--bt-strategy=zero")
     assert done.returncode == 0, done.stdout
     hop, maths = cells["hotpotqa", "zero"], cells["gsm8k", "zero"]
     assert (hop["n"], maths["n"]) == (8, 8)
@@ -259,9 +242,8 @@ def test_the_whole_path_on_real_questions_and_the_whole_corpus(tmp_path, journal
     assert hop["cost"]["computed"]["lm_calls"] == 8 * 3
 
 
-@real
-def test_a_plan_for_the_papers_experiment_needs_no_model(tmp_path, journal):
-    done, _ = suites(tmp_path, journal, "--bt-model=mistral", "--bt-plan")
+def test_a_plan_for_the_papers_experiment_needs_no_model(tmp_path, data, journal):
+    done, _ = suites(tmp_path, data, journal, "--bt-model=mistral", "--bt-plan")
     assert done.returncode == 0, done.stdout
     assert "hotpotqa[mistral-pwp]" in done.stdout
     rows = [line for line in done.stdout.splitlines() if line.startswith(("hotpotqa[", "gsm8k["))]
