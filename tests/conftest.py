@@ -23,8 +23,26 @@ if find_spec("hypothesis"):
         hypothesis.settings.register_profile(name, deadline=None, suppress_health_check=SLOW, max_examples=100 * times)
     hypothesis.settings.load_profile("fuzz" if FUZZ > 1 else "suite")
 
+TOOLS = [name for name in ("hypothesis", "jsonschema", "xdist") if not find_spec(name)]
+"""What is missing of the extra `test`."""
+
 collect_ignore = [] if os.environ.get("BT_TEST_DATA") else ["test_papers_data.py"]
 """The paper's data are nothing that a clone has, and nothing that a test run without them has left out."""
+
+
+def _too_few_tools(config):
+    """Whether all tests are asked for, of which some cannot be imported; a single file may need nothing of that."""
+    return bool(TOOLS) and not any("test_" in argument for argument in config.args)
+
+
+def pytest_ignore_collect(config):
+    return _too_few_tools(config) or None
+
+
+def pytest_collection(session):
+    if _too_few_tools(session.config):
+        need = 'the tests need more than the suites: pip install -c .ci/constraints.txt -e ".[test]"'
+        raise pytest.UsageError(f"{need} ({', '.join(TOOLS)} missing); or run the suites: pytest suites")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""Files in the form of the paper's data sets, with made-up content: what lies in the data folder of somebody who has them.
+"""Files in the form of the paper's data sets, with made-up content, for a data folder.
 
 The questions of each HotPotQA example name the article that its first look-up needs, as many real ones do.
 """

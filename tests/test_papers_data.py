@@ -1,4 +1,4 @@
-"""The paper's data sets themselves: collected only where BT_TEST_DATA names the folder that holds gsm8k/ and hotpotqa/."""
+"""The paper's data sets themselves: collected only where BT_TEST_DATA names the folder that holds them."""
 
 import os
 from pathlib import Path
