@@ -7,7 +7,7 @@ from scripted import Scripted
 
 from pytest_bettertogether import ChainOfThought, Example, Predict, Program, Splits, exact_match
 from pytest_bettertogether.optimize.bettertogether import better_together, run_seed
-from pytest_bettertogether.optimize.prompts import divide
+from pytest_bettertogether.optimize.division import divide
 from pytest_bettertogether.pipeline.errors import MetricError
 from pytest_bettertogether.pipeline.recipe import PromptSearch, Recipe
 from pytest_bettertogether.pipeline.state import ProgramState

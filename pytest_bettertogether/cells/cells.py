@@ -18,7 +18,9 @@ from ..journal.budget import Budget
 from ..journal.replay import Journaled
 from ..journal.store import Journal
 from ..optimize.bettertogether import Select, StepPath, run_seed
+from ..optimize.builtin import BUILT_IN
 from ..optimize.outcome import Outcome
+from ..optimize.step import Steps
 from ..pipeline.data import Splits, clusters, digest, fingerprint
 from ..pipeline.errors import DataError
 from ..pipeline.frozen import Frozen, freeze
@@ -58,6 +60,8 @@ class Cells:
     """Where the tasks' data are."""
     replay_tests: bool = False
     """Let test evaluations replay what a server of unknown weights answered in earlier runs."""
+    steps: Steps = BUILT_IN
+    """The steps that strategies may name."""
     _run_name: str = field(default_factory=lambda: uuid.uuid4().hex)
     _searches: Searches | None = None
     _engine: tuple[Model, Journaled] | None = None
@@ -109,7 +113,7 @@ class Cells:
             experiment = self._experiment(suite, model, seed, backend)
             self.progress.cell = f"{suite.name}[{model.name}-{strategy.id}] seed {seed}"
             remember = partial(self._remember, (suite.baselines, model.name, seed))
-            results.append(run_seed(experiment, strategy, remember, self.select, self.dev))
+            results.append(run_seed(experiment, strategy, remember, self.select, self.dev, self.steps))
         provenance = {
             "identity": self.identity(suite),
             "prompts": _prompts(suite.task.program()),
@@ -134,7 +138,7 @@ class Cells:
 
     def plan(self, wanted: Iterable[tuple[Suite, Model, Strategy]], seeds: Sequence[int]) -> Plan:
         """What these cells would cost; loads no engine. Engines are known by what they said in an earlier session."""
-        plan = Plan(self.select, self.dev)
+        plan = Plan(self.select, self.dev, self.steps)
         for suite, model, strategy in wanted:
             ahead = Ahead.of(self.journal, self.journal.get(f"engine {engine_key(model)}"))
             plan.add(suite, model, strategy, [self._experiment(suite, model, seed, ahead) for seed in seeds])
@@ -185,7 +189,7 @@ class Cells:
         self, suite: Suite, result: CellResult, seed: SeedResult, engine: Mapping[str, str] = MappingProxyType({})
     ) -> ProgramState:
         """The program that a seed of a cell of this session was tested with."""
-        path = Strategy.parse(seed.selected).steps
+        path = Strategy.of(seed.selected).steps
         if not path:
             return self._start(suite, engine)
         return self._steps[suite.baselines, result.model, seed.seed, path].state

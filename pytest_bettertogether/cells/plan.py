@@ -8,18 +8,20 @@ Tokens are estimated: a token is taken to be four characters.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 
 from tabulate import tabulate
 
 from ..engines.model import Model
-from ..journal.ahead import CHARACTERS, Ahead, Missing
-from ..optimize.bettertogether import Select, StepPath, run_seed, step
+from ..journal.ahead import Ahead, Missing
+from ..optimize.bettertogether import Select, StepPath, run_seed
+from ..optimize.bound import Bound, bound_of_runs
+from ..optimize.builtin import BUILT_IN
+from ..optimize.conduct import bound, conduct
 from ..optimize.outcome import Outcome
-from ..optimize.prompts import divide
-from ..pipeline.prompt import render, render_inputs, render_outputs
+from ..optimize.step import Steps, kinds_of
 from ..pipeline.state import ProgramState
+from ..pipeline.steps import Part, parts_after
 from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
 from ..running.evaluate import Experiment, evaluate
@@ -58,8 +60,9 @@ class Cost:
 class Plan:
     """Adds cells up; a step that several share is counted where it is first met."""
 
-    def __init__(self, select: Select = "last", dev: bool = False) -> None:
+    def __init__(self, select: Select = "last", dev: bool = False, steps: Steps = BUILT_IN) -> None:
         self.select, self.dev = select, dev
+        self.steps, self.kinds = steps, kinds_of(steps)
         self.rows: list[tuple[str, str, Cost]] = []
         self._steps: dict[tuple[Path, str, int, StepPath], tuple[Outcome | None, Cost]] = {}
         self._batches: set[str] = set()
@@ -113,37 +116,47 @@ class Plan:
 
     def _step(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> tuple[Outcome | None, Cost]:
         """What comes out of a step, if that is known, and what the step costs."""
+        step = self.steps[path[-1]]
         if experiment.unfit and state is not None:
-            return step(experiment, state, path), Cost()
-        bound = _bound(experiment, path)
+            return conduct(step, experiment, state, path), Cost()
+        most = _most(bound(step, experiment, self._parts(experiment, path[:-1])))
         if state is None:
-            return None, bound
+            return None, most
         ahead = experiment.backend
         assert isinstance(ahead, Ahead)
         before = ahead.held
         try:
-            outcome = step(experiment, state, path)
+            outcome = conduct(step, experiment, state, path)
         except Missing as missing:
             held = ahead.held - before
             if missing.rows:
                 return None, Cost(held=held, trainings=1, rows=missing.rows)
-            left = max(missing.calls, bound.calls - held)
-            share = left / bound.calls if bound.calls else 0
-            tokens = max(missing.tokens, round(bound.tokens_in * share))
-            out = left * bound.tokens_out // max(1, bound.calls)
-            return None, replace(bound, held=held, calls=left, tokens_in=tokens, tokens_out=out)
+            left = max(missing.calls, most.calls - held)
+            share = left / most.calls if most.calls else 0
+            tokens = max(missing.tokens, round(most.tokens_in * share))
+            out = max(missing.out, left * most.tokens_out // max(1, most.calls))
+            return None, replace(most, held=held, calls=left, tokens_in=tokens, tokens_out=out)
         return outcome, Cost(held=ahead.held - before)
+
+    def _parts(self, experiment: Experiment, path: StepPath) -> frozenset[Part]:
+        """What of the program may differ from what the user wrote after these steps."""
+        return parts_after(path, self.kinds, experiment.start.differs(ProgramState()))
+
+    def _evaluation(self, experiment: Experiment, runs: int, path: StepPath) -> Cost:
+        """The evaluation of a program of which only the steps are known."""
+        return _most(bound_of_runs(experiment, runs, experiment.recipe.evaluate, self._parts(experiment, path)))
 
     def _best(self, experiment: Experiment, outcomes: dict[StepPath, Outcome] | None, strategy: Strategy) -> Cost:
         """The evaluation of the prefixes on dev, and of the chosen one on test."""
         runs = len(experiment.splits.dev) * (len(strategy.steps) + 1) + len(experiment.splits.test)
-        most, ahead = _evaluation(experiment, runs, ("p",)), experiment.backend
+        parts = frozenset[Part]().union(*(self._parts(experiment, path) for path in strategy.prefixes()))
+        most, ahead = _most(bound_of_runs(experiment, runs, experiment.recipe.evaluate, parts)), experiment.backend
         assert isinstance(ahead, Ahead)
         if outcomes is None:
             return most
         before = ahead.held
         try:
-            run_seed(experiment, strategy, lambda path, _work: outcomes[path], self.select, self.dev)
+            run_seed(experiment, strategy, lambda path, _work: outcomes[path], self.select, self.dev, self.steps)
         except Missing:
             held = ahead.held - before
             return replace(most, held=held, calls=most.calls - held)
@@ -151,7 +164,7 @@ class Plan:
 
     def _test(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> Cost:
         """The final evaluation; exact where it is one batch that is known."""
-        most, ahead = _evaluation(experiment, len(experiment.splits.test), path), experiment.backend
+        most, ahead = self._evaluation(experiment, len(experiment.splits.test), path), experiment.backend
         assert isinstance(ahead, Ahead)
         if state is None:
             return most
@@ -171,53 +184,9 @@ class Plan:
         return Cost(held=ahead.held - before)
 
 
-def _bound(experiment: Experiment, path: StepPath) -> Cost:
-    """A step of which nothing is known but the recipe."""
-    recipe, train, predictors = experiment.recipe, experiment.splits.train, len(experiment.program.predictors())
-    prompt, demo = _characters(experiment)
-    if path[-1] == "p":
-        for_traces, for_scores = divide(train, recipe.search, experiment.derive(*path, "divide"))
-        tries = len(for_traces) * recipe.search.attempts * predictors
-        scored = len(for_scores) * (recipe.search.candidates + 3 * recipe.search.fixed_arms) * predictors
-        demos = max(recipe.search.max_bootstrapped, recipe.search.max_labelled)
-        characters = tries * prompt + scored * (prompt + demos * demo)
-        out = tries * recipe.bootstrap.max_tokens + scored * recipe.evaluate.max_tokens
-        return Cost(0, tries + scored, characters // CHARACTERS, out, exact=False)
-    tries = len(train) * recipe.lora.attempts * predictors
-    demos = max(recipe.search.max_bootstrapped, recipe.search.max_labelled) * (path[-2:-1] == ("p",))
-    characters = tries * (prompt + demos * demo)
-    return Cost(0, tries, characters // CHARACTERS, tries * recipe.bootstrap.max_tokens, 1, tries, exact=False)
-
-
-def _evaluation(experiment: Experiment, runs: int, path: StepPath) -> Cost:
-    """The evaluation of a program of which only the steps are known: after p it has demos, after w none."""
-    calls = runs * len(experiment.program.predictors())
-    prompt, demo = _characters(experiment)
-    search = experiment.recipe.search
-    demos = max(search.max_bootstrapped, search.max_labelled) * (path[-1:] == ("p",))
-    tokens = calls * (prompt + demos * demo) // CHARACTERS
-    return Cost(0, calls, tokens, calls * experiment.recipe.evaluate.max_tokens, exact=False)
-
-
-def _characters(experiment: Experiment) -> tuple[int, int]:
-    """Mean characters of a prompt without demos, and of a demo, as far as the rows of train hold their fields."""
-    prompts, demos = list[int](), list[int]()
-    for predictor in experiment.program.predictors().values():
-        signature = predictor.signature
-        for example in experiment.splits.train[:50]:
-            fields = {name: example[name] for name in example if _fits(example[name])}
-            prompts.append(sum(len(each.content) for each in render(signature, (), fields)))
-            demos.append(len(render_inputs(signature, fields)) + len(render_outputs(signature, fields)))
-    if not prompts:  # a benchmark asks in its own form, and may have no train
-        return 0, 0
-    return ceil(sum(prompts) / len(prompts)), ceil(sum(demos) / len(demos))
-
-
-def _fits(value: object) -> bool:
-    """Whether a prompt can show it."""
-    return isinstance(value, str | int | float) or (
-        isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
-    )
+def _most(bound: Bound) -> Cost:
+    """A cost of which nothing is known but its bound."""
+    return Cost(0, bound.calls, bound.tokens_in, bound.tokens_out, bound.trainings, bound.rows, exact=False)
 
 
 def _shown(cost: Cost) -> list[str]:

@@ -153,3 +153,10 @@ class Arriving(Protocol):
 def untrainable(backend: object) -> str:
     """Why an engine cannot fine-tune, in an attribute of that name; empty for one that can."""
     return str(getattr(backend, "untrainable", ""))
+
+
+def unscoring(backend: object) -> str:
+    """Why an engine, or the one that it wraps, cannot tell log-likelihoods; empty for one that can."""
+    if isinstance(getattr(backend, "engine", backend), Scoring):
+        return ""
+    return "the engine cannot tell how likely a given text is: use one that can, as --bt-backend=hf"

@@ -16,8 +16,11 @@ CHARACTERS = 4
 """Characters of a token, roughly."""
 
 
-class Missing(Exception):  # noqa: N818 - the end of what is held, no error
-    """The journal does not hold what comes next: a batch of `calls`, or a training on `rows`."""
+class Missing(BaseException):
+    """The journal does not hold what comes next: a batch of `calls`, or a training on `rows`.
+
+    No Exception, so that no step that mends its own faults takes it for one of them.
+    """
 
     def __init__(self, key: str, calls: int = 0, tokens: int = 0, rows: int = 0, out: int = 0) -> None:
         super().__init__(key)

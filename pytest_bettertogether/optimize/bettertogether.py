@@ -11,11 +11,10 @@ from ..pipeline.strategy import Strategy
 from ..results.cell_results import SeedResult, StepRecord, Usage
 from ..results.traces import PER_SEED
 from ..running.evaluate import Experiment, evaluate, prompts
+from .builtin import BUILT_IN
+from .conduct import conduct
 from .outcome import Outcome
-from .prompts import optimize_prompts
-from .weights import optimize_weights
-
-OPTIMIZERS = {"p": optimize_prompts, "w": optimize_weights}
+from .step import Steps
 
 StepPath = tuple[str, ...]
 Remember = Callable[[StepPath, Callable[[], Outcome]], Outcome]
@@ -39,20 +38,14 @@ class Optimized:
         return self.states[-1]
 
 
-def step(experiment: Experiment, state: ProgramState, path: StepPath) -> Outcome:
-    """The last step of `path`, on the program in `state`; refused where the task has nothing to optimise, or with."""
-    if experiment.unfit:
-        record = StepRecord("".join(path), Usage(), 0, 0, 0, 0.0)
-        return Outcome(state, record, f"step {path[-1]}: {experiment.unfit}")
-    return OPTIMIZERS[path[-1]](experiment, state, path)
-
-
 def run_always(_path: StepPath, work: Callable[[], Outcome]) -> Outcome:
     """The plainest `Remember`: nothing is shared."""
     return work()
 
 
-def better_together(experiment: Experiment, strategy: Strategy, remember: Remember = run_always) -> Optimized:
+def better_together(
+    experiment: Experiment, strategy: Strategy, remember: Remember = run_always, steps: Steps = BUILT_IN
+) -> Optimized:
     """Apply the strategy's steps in order, each to the program the one before it made.
 
     What a step starts from is said by the steps themselves: p searches demos anew for the
@@ -62,8 +55,8 @@ def better_together(experiment: Experiment, strategy: Strategy, remember: Rememb
     """
     states, records = [experiment.start], list[StepRecord]()
     for path in strategy.prefixes():
-        optimize = partial(step, experiment, states[-1], path)
-        outcome = remember(path, optimize)
+        work = partial(conduct, steps[path[-1]], experiment, states[-1], path)
+        outcome = remember(path, work)
         records.append(outcome.record)
         if outcome.refused:
             return Optimized(tuple(states), tuple(records), outcome.refused)
@@ -77,6 +70,7 @@ def run_seed(
     remember: Remember = run_always,
     select: Select = "last",
     dev: bool = False,
+    steps: Steps = BUILT_IN,
 ) -> SeedResult:
     """Optimise, then look at the test split, once. With `dev`, all prefixes are scored on dev, for the report.
 
@@ -84,31 +78,43 @@ def run_seed(
     of its prefixes by dev score, the program as written included.
     """
     began = time.perf_counter()
-    optimized = better_together(experiment, strategy, remember)
+    optimized = better_together(experiment, strategy, remember, steps)
     if optimized.refused:
         return SeedResult(experiment.seed, (), Usage(), time.perf_counter() - began, optimized.steps, optimized.refused)
-    paths = [(), *strategy.prefixes()]
-    dev_scores: dict[str, float] = {}
-    spent, chosen = Usage(), len(paths) - 1
+    paths: list[StepPath] = [(), *strategy.prefixes()]
+    dev_scores, spent = dict[str, float](), Usage()
     if select == "best" or dev:
-        for path, state in zip(paths, optimized.states, strict=True):
-            experiment.progress.begin("dev", len(experiment.splits.dev))
-            on_dev = evaluate(experiment, state, experiment.splits.dev, experiment.derive(*path, "dev"))
-            dev_scores[Strategy(path).id] = on_dev.mean
-            spent += on_dev.usage if select == "best" else Usage()  # what only the report needs is no cost of it
-    if select == "best":
-        chosen = max(range(len(paths)), key=lambda i: (list(dev_scores.values())[i], -i))
-    seed = experiment.test_seed(paths[chosen])
-    experiment.progress.begin("test", len(experiment.splits.test))
+        dev_scores, spent = _on_dev(experiment, paths, optimized.states)
+    chosen = _earliest_best(list(dev_scores.values())) if select == "best" else len(paths) - 1
     state = optimized.states[chosen]
+    experiment.progress.begin("test", len(experiment.splits.test))
+    seed = experiment.test_seed(paths[chosen])
     evaluation = evaluate(experiment.on_test(), state, experiment.splits.test, seed, PER_SEED)
     return SeedResult(
         seed=experiment.seed,
         examples=evaluation.examples,
-        usage=spent + evaluation.usage,
+        # What only the report needs is no cost of the program.
+        usage=evaluation.usage + (spent if select == "best" else Usage()),
         seconds=time.perf_counter() - began,
         steps=optimized.steps,
         selected=Strategy(paths[chosen]).id,
         dev_scores=dev_scores,
         prompts=prompts(experiment, state),
     )
+
+
+def _on_dev(
+    experiment: Experiment, paths: list[StepPath], states: tuple[ProgramState, ...]
+) -> tuple[dict[str, float], Usage]:
+    """The score on dev of the program at each path, by the path's strategy, and what all of them cost."""
+    scores, spent = dict[str, float](), Usage()
+    for path, state in zip(paths, states, strict=True):
+        experiment.progress.begin("dev", len(experiment.splits.dev))
+        evaluation = evaluate(experiment, state, experiment.splits.dev, experiment.derive(*path, "dev"))
+        scores[Strategy(path).id] = evaluation.mean
+        spent += evaluation.usage
+    return scores, spent
+
+
+def _earliest_best(scores: list[float]) -> int:
+    return max(range(len(scores)), key=lambda place: (scores[place], -place))

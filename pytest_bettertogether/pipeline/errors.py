@@ -4,6 +4,7 @@
     ├── DataError        splits that overlap, are empty, or lack a field the program takes
     ├── ProgramError     the user's forward raised, or cannot be run
     ├── MetricError      the user's metric raised, or returned no score
+    ├── StepError        a step of somebody else's raised, or did what it does not say of itself
     ├── BackendError     an engine could not do what was asked
     ├── JournalError     the journal cannot be read or written
     ├── BudgetError      the session has spent what it may
@@ -27,6 +28,10 @@ class ProgramError(BetterTogetherError):
 
 class MetricError(BetterTogetherError):
     """The user's metric raised or returned something that is no score."""
+
+
+class StepError(BetterTogetherError):
+    """A step raised, returned something else than an outcome, or changed what it does not say that it changes."""
 
 
 class BackendError(BetterTogetherError):

@@ -168,9 +168,9 @@ def listed(kinds: Kinds) -> str:
     return ", ".join(f"{kind.letter} ({kind.name})" for kind in kinds.values())
 
 
-def parts_after(path: Iterable[str], kinds: Kinds) -> frozenset[Part]:
-    """What of a program may differ from what the user wrote, after these steps."""
-    parts: frozenset[Part] = frozenset()
+def parts_after(path: Iterable[str], kinds: Kinds, start: frozenset[Part] = frozenset()) -> frozenset[Part]:
+    """What of a program may differ from what the user wrote, after these steps; `start`: what did before them."""
+    parts = start
     for letter in path:
         parts = (parts - set(kinds[letter].clears)) | set(kinds[letter].changes)
     return parts

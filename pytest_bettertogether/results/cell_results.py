@@ -75,14 +75,15 @@ class StepRecord:
     `distinct_outputs` the different final predictions among them.
     `train_score` is the metric's mean over the runs that made the traces: of the program *before* the step,
     on `train_n` examples of train, sampled as the recipe's `bootstrap` says.
+    `instructions` are the texts, by predictor, that stand in place of the written ones after a step that sets some.
     """
 
     path: str
-    usage: Usage
-    runs: int
-    traces_passed: int
-    distinct_outputs: int
-    seconds: float
+    usage: Usage = Usage()
+    runs: int = 0
+    traces_passed: int = 0
+    distinct_outputs: int = 0
+    seconds: float = 0.0
     train_rows: int = 0
     train_steps: int = 0
     losses: tuple[float, ...] = ()
@@ -97,6 +98,7 @@ class StepRecord:
     demos: dict[str, tuple[DemoRecord, ...]] = field(default_factory=dict)
     train_score: float | None = None
     train_n: int = 0
+    instructions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_bettertogether.cells.cells import Cells
 from pytest_bettertogether.engines.registry import TINY, load
 from pytest_bettertogether.journal.store import Journal
-from pytest_bettertogether.optimize.prompts import divide, optimize_prompts
+from pytest_bettertogether.optimize.division import divide, optimize_prompts
 from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.pipeline.strategy import PAPER
 from pytest_bettertogether.pipeline.suite import Suite

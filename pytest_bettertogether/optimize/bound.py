@@ -1,0 +1,66 @@
+"""What a step costs at most, told before anything is run."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from math import ceil
+
+from ..journal.ahead import CHARACTERS
+from ..pipeline.prompt import render, render_inputs, render_outputs
+from ..pipeline.recipe import Sampling
+from ..pipeline.steps import Part
+from ..running.evaluate import Experiment
+
+SAMPLED = 50
+"""Rows of train whose lengths stand for those of all."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Upper bounds, if each run of the program calls each predictor once. Raises ValueError for a negative one."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    """Estimated, a token being taken for four characters."""
+    tokens_out: int = 0
+    trainings: int = 0
+    rows: int = 0
+    """Of all trainings together."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"Bound({each.name}={value!r}): expected a whole number from 0")
+
+    def __add__(self, other: "Bound") -> "Bound":
+        return Bound(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+
+def bound_of_runs(experiment: Experiment, runs: int, sampling: Sampling, parts: Collection[Part] = ()) -> Bound:
+    """The bound of so many runs of the program, sampled so, of which the steps before have changed these parts."""
+    calls = runs * len(experiment.program.predictors())
+    prompt, demo = _characters(experiment)
+    search = experiment.recipe.search
+    demos = max(search.max_bootstrapped, search.max_labelled) if "demos" in parts else 0
+    return Bound(calls, calls * (prompt + demos * demo) // CHARACTERS, calls * sampling.max_tokens)
+
+
+def _characters(experiment: Experiment) -> tuple[int, int]:
+    """Mean characters of a prompt without demos, and of a demo, as far as the rows of train hold their fields."""
+    prompts, demos = list[int](), list[int]()
+    for predictor in experiment.program.predictors().values():
+        signature = predictor.signature
+        for example in experiment.splits.train[:SAMPLED]:
+            shown = {name: example[name] for name in example if _fits(example[name])}
+            prompts.append(sum(len(message.content) for message in render(signature, (), shown)))
+            demos.append(len(render_inputs(signature, shown)) + len(render_outputs(signature, shown)))
+    if not prompts:  # a benchmark asks in its own form, and may have no train
+        return 0, 0
+    return ceil(sum(prompts) / len(prompts)), ceil(sum(demos) / len(demos))
+
+
+def _fits(value: object) -> bool:
+    """Whether a prompt can show it."""
+    if isinstance(value, list | tuple):
+        return all(isinstance(item, str) for item in value)
+    return isinstance(value, str | int | float)
