@@ -3,9 +3,9 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from types import MappingProxyType
 from typing import Any, Protocol
 
+from ..pipeline.fixed import Fixed
 from ..pipeline.recipe import Recipe
 from ..pipeline.state import ProgramState
 from ..pipeline.steps import Kinds, Part, StepKind, catalogue
@@ -79,7 +79,7 @@ def with_step(steps: Steps, step: Any) -> Steps:
     if wrong:
         raise ValueError(f"{shown}: {wrong}")
     catalogue([*(other.kind for other in steps.values()), step.kind])
-    return MappingProxyType({**steps, step.kind.letter: step})
+    return Fixed({**steps, step.kind.letter: step})
 
 
 def _lacking(step: Any) -> list[str]:

@@ -7,8 +7,9 @@ the package that brought a step is not installed: the report carries the kinds t
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 from typing import Any, Literal, get_args
+
+from .fixed import Fixed
 
 Part = Literal["demos", "instructions", "weights", "kept"]
 """What a step may change of a program: the fields of `ProgramState`."""
@@ -156,7 +157,7 @@ def catalogue(kinds: Iterable[StepKind]) -> Kinds:
                 f"step {kind.letter} ({kind.name}): its name also reads as a strategy of the steps {', '.join(known)}: "
                 "take another name"
             )
-    return MappingProxyType(known)
+    return Fixed(known)
 
 
 KINDS: Kinds = catalogue((PROMPTS, WEIGHTS))

@@ -12,7 +12,8 @@ from typing import Any
 from pytest_bettertogether.cells.cells import Cells
 from pytest_bettertogether.engines.registry import TINY, load
 from pytest_bettertogether.journal.store import Journal
-from pytest_bettertogether.optimize.division import divide, optimize_prompts
+from pytest_bettertogether.optimize.division import divide
+from pytest_bettertogether.optimize.prompts import PromptStep
 from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.pipeline.strategy import PAPER
 from pytest_bettertogether.pipeline.suite import Suite
@@ -53,7 +54,7 @@ def _seed(seed: int, engine: Any, model: Any, task: Any, server: Server, folder:
     def we() -> dict[str, Any]:
         engine.prefixes.clear()
         began = time.perf_counter()
-        outcome = optimize_prompts(mine, ProgramState(), ("p",))
+        outcome = PromptStep().run(mine, ProgramState(), ("p",))
         seconds = time.perf_counter() - began
         usage = outcome.record.usage
         score = evaluate(mine, outcome.state, splits.test, 0).mean
