@@ -1,14 +1,17 @@
 """The adapters of one loaded base model, switched without touching its weights."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
+from transformers.pytorch_utils import Conv1D
 
 from ...pipeline.adapter import Adapter
+from .lora_file import Shape, read
 
 
 class Adapters:
@@ -22,6 +25,7 @@ class Adapters:
 
     def __init__(self, base: Any, folder: Path) -> None:
         self.base, self.folder = base, folder
+        self.shapes = layer_shapes(base)
         self.peft: Any = None
 
     @contextmanager
@@ -41,14 +45,51 @@ class Adapters:
         yield self.peft
 
     def _load(self, adapter: Adapter) -> None:
-        from peft import PeftModel  # seconds to import: only programs that reach a weight step pay
+        from peft import LoraConfig  # seconds to import: only programs that reach a weight step pay
+
+        found = read(adapter, self.shapes)
+        config = LoraConfig(
+            r=found.rank,
+            lora_alpha=found.alpha,
+            use_rslora=found.rslora,
+            target_modules=list(found.layers),
+            task_type="CAUSAL_LM",
+        )
+        self.add(adapter.digest, config)
+        self.copy_into(adapter.digest, found.tensors)
+        self.peft.eval()
+
+    def add(self, name: str, config: Any) -> None:
+        """Put the layers of a new adapter into the model. This is the one place where peft changes the base.
+
+        Args:
+            name: What the adapter is called in `active` and by peft.
+            config: A LoraConfig that was made in this process, never one that was read from a file.
+        """
+        from peft import get_peft_model
 
         with quiet():
             if self.peft is None:
-                self.peft = PeftModel.from_pretrained(self.base, adapter.path, adapter_name=adapter.digest)
+                self.peft = get_peft_model(self.base, config, adapter_name=name)
             else:
-                self.peft.load_adapter(adapter.path, adapter_name=adapter.digest)
-        self.peft.eval()
+                self.peft.add_adapter(name, config)
+
+    def copy_into(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Overwrite an adapter's matrices with checked ones, which are named as in its file."""
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(self.peft, dict(tensors), adapter_name=name)
+
+
+def layer_shapes(base: Any) -> dict[str, Shape]:
+    """Return (output, input features) of each linear layer of a model that has no adapters yet, by full name."""
+    shapes = {}
+    for name, module in base.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            shapes[name] = (module.out_features, module.in_features)
+        elif isinstance(module, Conv1D):  # GPT-2's linear layer, whose weight is transposed
+            shapes[name] = (module.weight.shape[1], module.weight.shape[0])
+    return shapes
 
 
 @contextmanager
@@ -60,7 +101,9 @@ def quiet() -> Iterator[None]:
     log.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers; users can change neither
+            # Between peft and transformers, and peft's own advice: users can change neither.
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"peft\.")
             yield
     finally:
         log.set_verbosity(verbosity)

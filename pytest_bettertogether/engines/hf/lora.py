@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,23 +12,21 @@ from random import Random
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file, save
-from torch.nn import Linear
+from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import save
 from torch.nn.functional import cross_entropy
 
-from ...pipeline.adapter import ADAPTER_FILES, Adapter, adapter_digest
+from ...pipeline.adapter import Adapter, adapter_digest
 from ...pipeline.errors import BackendError
 from ...pipeline.recipe import LoraTuning
 from ..protocol import Training
 from .adapters import Adapters, quiet
 from .checkpoint import Checkpoint, Position
+from .lora_file import CONFIG, WEIGHTS, Shape, read
 from .memory import Room, out_of_memory
 
 Row = tuple[list[int], int]
 """Token ids of prompt and completion, and how many of them are prompt."""
-
-WEIGHTS, CONFIG = ADAPTER_FILES
 
 WINDOW = 8
 """Batches whose rows are sorted by length together: little is padded, and every batch stays a random draw."""
@@ -74,8 +72,10 @@ def train(
     With `start` the new adapter begins as its copy (same rank and targets) and leaves it as it is. From a
     checkpoint it goes on to the very weights that it would have had.
     """
-    model = _with_new_adapter(adapters, recipe, seed, start)
+    model = _with_new_adapter(adapters, recipe, seed)
     try:
+        if start is not None:
+            _begin_as(adapters, start, recipe)
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(seed)  # dropout draws from torch's own generator
             done, resumed = _fit(model, rows.rows, recipe, Random(seed), checkpoint, room)
@@ -93,11 +93,11 @@ def train(
             adapters.base, adapters.peft = model.unload(), None
 
 
-def _with_new_adapter(adapters: Adapters, recipe: LoraTuning, seed: int, start: Adapter | None) -> Any:
+def _with_new_adapter(adapters: Adapters, recipe: LoraTuning, seed: int) -> Any:
     targets: str | list[str] = recipe.targets
     if targets != "all-linear":
-        targets = [each.strip() for each in recipe.targets.split(",") if each.strip()]
-        _check(adapters.base, targets)
+        targets = [target.strip() for target in recipe.targets.split(",") if target.strip()]
+        _check_targets(adapters.shapes, targets)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -105,15 +105,10 @@ def _with_new_adapter(adapters: Adapters, recipe: LoraTuning, seed: int, start: 
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    with quiet(), torch.random.fork_rng():
+    with torch.random.fork_rng():
         torch.manual_seed(seed)  # LoRA's A matrices start random
-        if adapters.peft is None:
-            adapters.peft = get_peft_model(adapters.base, config, adapter_name=Adapters.TRAINING)
-        else:
-            adapters.peft.add_adapter(Adapters.TRAINING, config)
+        adapters.add(Adapters.TRAINING, config)
     model = adapters.peft
-    if start is not None:
-        set_peft_model_state_dict(model, load_file(Path(start.path) / WEIGHTS), adapter_name=Adapters.TRAINING)
     model.set_adapter(Adapters.TRAINING)
     model.train()
     if recipe.gradient_checkpointing:
@@ -122,12 +117,28 @@ def _with_new_adapter(adapters: Adapters, recipe: LoraTuning, seed: int, start: 
     return model
 
 
-def _check(base: Any, targets: Sequence[str]) -> None:
-    """Raise BackendError if the model lacks a layer that is to be adapted."""
-    names = {name.removesuffix(".base_layer").rpartition(".")[2] for name, _ in base.named_modules()}
-    missing = [each for each in targets if each not in names]
-    if missing:
-        linear = {name.rpartition(".")[2] for name, each in base.named_modules() if isinstance(each, Linear)}
+def _begin_as(adapters: Adapters, start: Adapter, recipe: LoraTuning) -> None:
+    """Let the adapter in training begin as a copy of `start`. Raises BackendError where that has another form."""
+    found = read(start, adapters.shapes)
+    own = get_peft_model_state_dict(adapters.peft, adapter_name=Adapters.TRAINING, save_embedding_layers=False)
+    if (found.rank, found.alpha, found.rslora) != (
+        recipe.rank,
+        recipe.alpha,
+        False,
+    ) or own.keys() != found.tensors.keys():
+        raise BackendError(
+            f"adapter {start.path}: training goes on from it with lora.rank={recipe.rank}, lora.alpha={recipe.alpha} "
+            f"and lora.targets={recipe.targets}, and it was made with rank {found.rank}, alpha {found.alpha:g} and "
+            f"{len(found.layers)} layers: set the recipe's values to these"
+        )
+    adapters.copy_into(Adapters.TRAINING, found.tensors)
+
+
+def _check_targets(shapes: Mapping[str, Shape], targets: Sequence[str]) -> None:
+    """Raise BackendError if the model lacks a linear layer that is to be adapted."""
+    missing = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in shapes)]
+    if missing or not targets:
+        linear = {name.rpartition(".")[2] for name in shapes}
         raise BackendError(
             f"lora.targets: the model has no layer {' or '.join(missing)}, it has {', '.join(sorted(linear))}: name "
             "some of them, or all with --bt-set=lora.targets=all-linear"
@@ -267,7 +278,7 @@ def labels(row: Row, width: int) -> list[int]:
 
 def _save(model: Any, folder: Path) -> Adapter:
     """Write the adapter as a folder named by its digest, complete or not at all."""
-    tensors = get_peft_model_state_dict(model, adapter_name=Adapters.TRAINING)
+    tensors = get_peft_model_state_dict(model, adapter_name=Adapters.TRAINING, save_embedding_layers=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     config = model.peft_config[Adapters.TRAINING].to_dict()
     # peft holds the targets in a set, whose order changes with each process, and notes where the base lay.

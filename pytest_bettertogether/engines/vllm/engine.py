@@ -20,9 +20,10 @@ from ...pipeline.recipe import LoraTuning, Sampling
 from ..hf.encoding import Encoder
 from ..hf.engine import versions
 from ..hf.loading import best_dtype
+from ..hf.lora_file import read
 from ..hf.train_copy import train_copy
 from ..protocol import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
-from .probe import linear_layers, probe
+from .probe import Shapes, linear_layers, probe
 from .start import arguments, installed, smallest_rank, start, undisturbed
 
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
@@ -46,6 +47,7 @@ class VLLM:
         self.starts = 0
         self._llm: Any = None
         self._ids: dict[str, int] = {}
+        self._layers: Shapes = {}
         self._threads = torch.get_num_threads()
 
     def close(self) -> None:
@@ -153,7 +155,7 @@ class VLLM:
         from vllm.lora.request import LoRARequest
 
         if adapter.digest not in self._ids:
-            rank = int(json.loads((Path(adapter.path) / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+            rank = read(adapter, self._layers, load=False).rank
             if rank > self.rank:
                 raise BackendError(
                     f"an adapter of rank {rank} does not fit a vLLM that expects {self.rank}: "
@@ -169,7 +171,7 @@ class VLLM:
         if self._llm is None:
             if not self.gpu:  # on a GPU, threads are no part of the result
                 torch.set_num_threads(self.model.recipe.threads)
-            layers = linear_layers(self.model, self.offline)
+            layers = self._layers = linear_layers(self.model, self.offline)
             llm = start(
                 self.model, self.offline, arguments(self.dtype, self.rank, self.gpu, self.encoder.context, layers)
             )
