@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "suites"))
 
 from test_iris import TASK
 
-from pytest_bettertogether.cells import cells as cells_module
+from pytest_bettertogether.cells import engines_in_use as engines_module
 from pytest_bettertogether.cells.cells import Cells
 from pytest_bettertogether.engines.registry import TINY, load
 from pytest_bettertogether.journal.store import Journal
@@ -45,7 +45,7 @@ def run(journal):
     began = time.perf_counter()
     cells.run(suite, TINY, chosen[0], [0])
     seconds = time.perf_counter() - began
-    calls = cells.paid().usage.lm_calls
+    calls = cells.engines.paid().usage.lm_calls
     cells.close()
     return seconds, calls
 
@@ -53,7 +53,7 @@ def run(journal):
 def uncached(folder):
     """Median seconds with and without a journal, LM calls of a run, and bytes of its data base."""
     engine = load(TINY, folder / "adapters")
-    cells_module.load = lambda *_: engine  # the loading is not what is measured
+    engines_module.load = lambda *_: engine  # the loading is not what is measured
     run(NoJournal(folder / "warm"))
     times = {Journal: [], NoJournal: []}
     for n in range(PAIRS):

@@ -125,6 +125,8 @@ def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch)
     from test_iris import TASK, Classify
 
     from pytest_bettertogether.cells.cells import Cells
+    from pytest_bettertogether.cells.export import export
+    from pytest_bettertogether.cells.task_data import TaskData
     from pytest_bettertogether.engines.registry import TINY
     from pytest_bettertogether.journal.store import Journal
     from pytest_bettertogether.pipeline.suite import Suite
@@ -132,9 +134,10 @@ def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch)
     def run_cell(journal, task, strategy):
         chosen = (Strategy.parse(strategy),)
         suite = Suite("iris", task, tmp_path / "iris.json", chosen, chosen, ())
-        cells = Cells(Journal(tmp_path / journal), limit=12)
+        held = Journal(tmp_path / journal)
+        cells = Cells(held, TaskData(held, limit=12))
         result = cells.run(suite, TINY, chosen[0], [0])
-        folders = cells.export(suite, result, tmp_path / "frozen", {}) if strategy != "zero" else []
+        folders = export(cells, suite, result, tmp_path / "frozen", {}) if strategy != "zero" else []
         cells.close()
         return result.seeds[0], folders
 

@@ -46,6 +46,7 @@ def measure(
 ) -> "Abilities":
     """Put lm-eval tasks to a cell's weights and to the base model, on behalf of an item."""
     __tracebackhide__ = True
+    from ..cells.side_effects import side_effects
     from ..gate.abilities import Abilities
     from ..harness.measuring import Form
 
@@ -54,7 +55,7 @@ def measure(
         how = Form(**form)
     except TypeError:
         pytest.fail(f"harness() takes {', '.join(each.name for each in fields(Form))}, got {form}", pytrace=False)
-    found = _work(session, attempt, lambda cells: cells.abilities(attempt.suite, model, result, tasks, how))
+    found = _work(session, attempt, lambda cells: side_effects(cells, attempt.suite, model, result, tasks, how))
     own = result.strategy == attempt.strategy
     if own:
         attempt.note(found)
@@ -76,12 +77,12 @@ def _work(session: Session, attempt: Attempt, job: "Callable[[Cells], Done]") ->
     try:
         cells = session.cells
         cells.progress = Progress(line.show)
-        before = cells.paid()
+        before = cells.engines.paid()
         try:
             return job(cells)
         finally:
             line.clear()
-            now = cells.paid()
+            now = cells.engines.paid()
             usage, steps = now.usage - before.usage, now.train_steps - before.train_steps
             attempt.paid += Paid(usage, steps, time.perf_counter() - began, now.halved - before.halved)
     except BudgetError as error:
@@ -98,6 +99,7 @@ def _export(session: Session, suite: Suite, result: CellResult) -> None:
     folder = session.settings.export
     if folder is None or result.refused:
         return
+    from ..cells.export import export
     from ..gate.git import commit
 
     about = {
@@ -106,6 +108,6 @@ def _export(session: Session, suite: Suite, result: CellResult) -> None:
         "date": datetime.now(UTC).date().isoformat(),
     }
     try:
-        session.cells.export(suite, result, folder, about)
+        export(session.cells, suite, result, folder, about)
     except OSError as error:
         pytest.fail(f"--bt-export={folder}: cannot write the programs of {result.id}: {error}", pytrace=False)

@@ -61,7 +61,8 @@ class Session:
     @cached_property
     def cells(self) -> "Cells":
         """The cells' engine room; making it opens the journal."""
-        from ..cells.cells import Cells
+        from ..cells.cells import Cells, HowToRun
+        from ..cells.task_data import TaskData
         from ..journal.budget import Budget
         from ..journal.store import Journal
         from .placement import place
@@ -69,17 +70,10 @@ class Session:
         settings = self.settings
         if any(model.backend != "server" for model in settings.models):
             self.claim = place(self.config)
-        journal, budget = Journal(settings.journal, settings.fresh), Budget(*settings.budget)
-        return Cells(
-            journal,
-            settings.limit,
-            settings.select,
-            settings.dev,
-            settings.offline,
-            budget,
-            where=settings.where,
-            replay_tests=settings.replay_tests,
-        )
+        journal = Journal(settings.journal, settings.fresh)
+        data = TaskData(journal, settings.where, settings.limit)
+        how = HowToRun(settings.select, settings.dev, settings.replay_tests)
+        return Cells(journal, data, how, Budget(*settings.budget))
 
     @cached_property
     def scope(self) -> "Scope":
@@ -185,7 +179,7 @@ class Session:
         baseline = Baseline(cell, suite.baselines, mode, self.terms, _accept(node), str(shown), gated)
         if mode != "gated":
             return baseline
-        return find(baseline, self.cells.identity(suite), self.source, suite.name)
+        return find(baseline, self.cells.data.identity(suite), self.source, suite.name)
 
     def add(self, record: dict[str, Any]) -> None:
         """Take in the record of a cell that has run."""
@@ -196,7 +190,7 @@ class Session:
         if self.running:
             self.records.append(self.running.stopped())
         if "cells" in vars(self):
-            self.damaged += self.cells.journal.damaged
+            self.damaged += self.cells.engines.journal.damaged
 
     def notes(self) -> Iterator[str]:
         """A line on whatever else the user should know of this session."""

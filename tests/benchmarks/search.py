@@ -137,7 +137,7 @@ def _grid(report: Report, task: Any, folder: Path, failed: str) -> None:
     seconds = time.perf_counter() - began
     steps = {step.path for result in results for seed in result.seeds for step in seed.steps}
     counted = [sum(path[-1] == kind for path in steps) for kind in "pw"]
-    paid = cells.paid()
+    paid = cells.engines.paid()
     cells.close()
     scores = ", ".join(f"{r.strategy} {'refused' if r.refused else f'{r.score:.0%}'}" for r in results)
     report.add(
