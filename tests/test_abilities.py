@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -20,6 +21,7 @@ from test_plugin import SCHEMA
 from pytest_bettertogether import base_model
 from pytest_bettertogether.gate.abilities import Abilities, explain
 from pytest_bettertogether.gate.verdict import Terms
+from pytest_bettertogether.plugin.better_together import MeasurableResult
 from pytest_bettertogether.report.abilities import abilities_read, ability_entries, ability_table
 from pytest_bettertogether.results.cell_records import CellRecord
 from pytest_bettertogether.results.cell_results import CellResult
@@ -295,7 +297,7 @@ ONE = Ability("t", "acc,none", ("0", "1"), ((1.0, 0.0),), ((1.0, 1.0),), {"task"
 
 
 def test_records_go_to_json_and_back():
-    result = CellResult("x", "m", "w", (), {}, measure=print)
+    result = CellResult("x", "m", "w", (), {})
     items = []
     abilities = Abilities((ONE,), Terms(0.05), note=items.extend)
     assert abilities >= base_model()
@@ -304,8 +306,20 @@ def test_records_go_to_json_and_back():
     assert back == record
     assert back.abilities[0].gates[0].verdict == "too_small"
     assert abilities_read(json.loads(json.dumps(ability_entries(record)))) == record.abilities
-    with pytest.raises(RuntimeError, match="needs the engine"):
+    with pytest.raises(RuntimeError, match=r"x\[m-w\] was read from a file: harness\(\['t'\]\) asks the engine"):
         back.result.harness(["t"])
+
+
+def test_a_result_that_can_be_measured_is_the_plain_one_in_all_else():
+    plain = CellResult("x", "m", "w", (), {"identity": {}})
+    bound = MeasurableResult.of(plain, lambda tasks, **form: (tasks, form))
+    assert bound.harness(["t"], chat=True) == (["t"], {"chat": True})
+    assert isinstance(bound, CellResult)
+    assert bound.to_json() == plain.to_json()
+    assert CellResult.from_json(bound.to_json()) == plain
+    assert bound == MeasurableResult.of(plain, print)
+    with pytest.raises(RuntimeError, match="was read from a file"):
+        replace(bound, task="y").harness(["t"])
 
 
 def test_small_things():

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from ..engines.model import Model
 from ..journal.replay import Journaled
 from ..pipeline.frozen import Frozen
-from ..pipeline.state import ProgramState
 from ..pipeline.recipe import Recipe
+from ..pipeline.state import ProgramState
 from ..pipeline.suite import Suite
 from ..running.evaluate import Experiment
 from ..running.progress import Progress

@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # a run without suites loads this module too
     from ..pipeline.data import Task
     from ..pipeline.strategy import Strategy
     from ..pipeline.suite import Suite
-    from .call import BetterTogether
+    from .better_together import BetterTogether
     from .session import Session
 
 
@@ -69,7 +69,7 @@ def better_together(request: pytest.FixtureRequest, bt_model: "Model", bt_strate
     `better_together(strategy="p")` is another strategy's result; the steps that the two have in
     common run once. A refused cell skips its test, unless its baseline has a score.
     """
-    from .call import BetterTogether
+    from .better_together import BetterTogether
 
     session = _session(request)
     return BetterTogether(session, session.begin(request.node, _suite(request), bt_model, bt_strategy), bt_model)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,7 +33,6 @@ def run(session: Session, attempt: Attempt, model: "Model", strategy: Strategy) 
     """Run a cell on behalf of an item, and note what it cost or why it broke."""
     __tracebackhide__ = True
     result = _work(session, attempt, lambda cells: cells.run(attempt.suite, model, strategy, session.settings.seeds))
-    result = replace(result, measure=partial(measure, session, attempt, model, result))
     if strategy.id == attempt.strategy:
         attempt.result = result
         _export(session, attempt.suite, result)

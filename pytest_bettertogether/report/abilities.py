@@ -8,8 +8,9 @@ from tabulate import tabulate
 
 from ..gate.statistics import compare
 from ..results.cell_records import CellRecord
+from ..results.json_values import from_json
 from ..results.side_effects import Ability
-from ..results.statuses import VERDICT_WORDS, Verdict
+from ..results.statuses import VERDICT_WORDS, Verdict, in_one_spelling
 from .cells import in_order, title
 
 TITLE = "what else changed"
@@ -60,7 +61,12 @@ def ability_entries(record: CellRecord) -> list[dict[str, Any]]:
 
 def abilities_read(entries: Iterable[Mapping[str, Any]]) -> tuple[Ability, ...]:
     """Read what `ability_entries` made."""
-    return tuple(Ability.from_json({k: v for k, v in each.items() if k not in DERIVED}) for each in entries)
+    found = []
+    for entry in entries:
+        values = {name: value for name, value in entry.items() if name not in DERIVED}
+        gates = [in_one_spelling(gate) for gate in entry["gates"]]
+        found.append(from_json(Ability, {**values, "gates": gates}))
+    return tuple(found)
 
 
 def _row(record: CellRecord, ability: Ability) -> Sequence[str]:

@@ -10,17 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from ..pipeline.errors import BetterTogetherError
-from ..results.cell_records import CellRecord, Paid, gate_from_json
-from ..results.cell_results import (
-    CellResult,
-    SeedResult,
-    StepRecord,
-    Usage,
-    example_from_json,
-    prompts_from_json,
-    step_from_json,
-)
-from ..results.statuses import status_of
+from ..results.cell_records import CellRecord, GateRecord, Paid
+from ..results.cell_results import CellResult, SeedResult, StepRecord, Usage
+from ..results.json_values import from_json
+from ..results.statuses import in_one_spelling, status_of
 from .abilities import abilities_read, ability_entries
 from .cells import computed, in_order, interval
 
@@ -111,7 +104,7 @@ def _record(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellRe
         status=status_of(cell["status"]),
         reason=cell["reason"],
         result=result,
-        gate=cell["gate"] and gate_from_json(cell["gate"]),
+        gate=cell["gate"] and from_json(GateRecord, in_one_spelling(cell["gate"])),
         paid=Paid(_usage(paid), paid["train_steps"], paid["seconds"], paid["halved"]),
         baselines=cell["baselines"],
         nodeid=cell["test"]["id"],
@@ -137,16 +130,10 @@ def _seed(seed: SeedResult) -> dict[str, Any]:
 
 
 def _seed_result(seed: Mapping[str, Any]) -> SeedResult:
-    return SeedResult(
-        seed=seed["seed"],
-        examples=tuple(example_from_json(each) for each in seed["examples"]),
-        usage=_usage(seed),
-        seconds=seed["seconds"],
-        steps=tuple(_step_record(each) for each in seed["steps"]),
-        refused=seed["refused"],
-        selected=seed["selected"],
-        dev_scores=seed["dev_scores"],
-        prompts=prompts_from_json(seed["prompts"]),
+    kept = ("seed", "examples", "seconds", "refused", "selected", "dev_scores", "prompts")
+    rest = {name: seed[name] for name in kept}
+    return from_json(
+        SeedResult, {**rest, "usage": asdict(_usage(seed)), "steps": list(map(_step_values, seed["steps"]))}
     )
 
 
@@ -161,10 +148,10 @@ def _step(step: StepRecord) -> dict[str, Any]:
     }
 
 
-def _step_record(step: Mapping[str, Any]) -> StepRecord:
+def _step_values(step: Mapping[str, Any]) -> dict[str, Any]:
     names = ("lm_calls", "prompt_tokens", "completion_tokens", "step")
     rest = {name: value for name, value in step.items() if name not in names}
-    return step_from_json({"path": step["step"], "usage": asdict(_usage(step)), **rest})
+    return {"path": step["step"], "usage": asdict(_usage(step)), **rest}
 
 
 def _usage(data: Mapping[str, Any]) -> Usage:

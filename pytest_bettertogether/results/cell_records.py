@@ -1,11 +1,13 @@
 """How cells ended, as reports show them: frozen records that go to JSON and back."""
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .cell_results import CellResult, Usage
+from .json_values import from_json
 from .side_effects import Ability
-from .statuses import Mode, Status, Verdict, in_one_spelling
+from .statuses import Mode, Status, Verdict
 
 
 @dataclass(frozen=True)
@@ -79,27 +81,10 @@ class CellRecord:
         return f"{self.task}[{self.model}-{self.strategy}]"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, for the way from an xdist worker; `from_json` reads them back."""
-        return {**asdict(replace(self, result=None)), "result": self.result and self.result.to_json()}
+        """The record as JSON values, for the way from an xdist worker; `from_json` reads them back."""
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "CellRecord":
+    def from_json(cls, data: Mapping[str, Any]) -> "CellRecord":
         """Read what `to_json` wrote."""
-        gate, result, paid = data["gate"], data["result"], data["paid"]
-        return cls(
-            **{
-                **data,
-                "result": result and CellResult.from_json(result),
-                "gate": gate and gate_from_json(gate),
-                "paid": Paid(**{**paid, "usage": Usage(**paid["usage"])}),
-                "abilities": tuple(Ability.from_json(each) for each in data["abilities"]),
-            }
-        )
-
-
-def gate_from_json(data: dict[str, Any]) -> GateRecord:
-    """Read what `asdict` made of a GateRecord."""
-    data = in_one_spelling(data)
-    interval = data["interval"] and tuple(data["interval"])
-    lists = {name: tuple(data[name]) for name in ("broken", "fixed", "before")}
-    return GateRecord(**{**data, "interval": interval, **lists})
+        return from_json(CellRecord, data)

@@ -2,10 +2,11 @@
 
 import math
 import operator
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .json_values import from_json
 from .traces import CallRecord, DemoRecord
 
 
@@ -135,10 +136,13 @@ class SeedResult:
 
 @dataclass(frozen=True, repr=False, order=False)
 class CellResult:
-    """One cell, task x model x strategy: the value behind `better_together()`.
+    """One cell, task x model x strategy: what `better_together()` returns, as plain data.
 
-    Refused if any of its seeds was. Compares with a baseline by the gate's test, and with
-    numbers (within 0...1) and other results by plain score, which no error budget covers.
+    Compares with `bt_baseline` by the gate's test, and by plain score, which no error budget covers, with numbers
+    within 0...1 and with other results: `result > 0.8`, `result > better_together(strategy="p")`.
+
+    Beside `score`, `n`, `extra`, `outcomes` and `refused`, which its tests may assert on, it keeps what was found out
+    on the way: every seed's examples and steps, and the provenance. The cell is refused if any of its seeds was.
     """
 
     task: str
@@ -150,19 +154,17 @@ class CellResult:
     """What each test example belongs to, where the task says so: examples of one cluster count as one draw."""
     docs: tuple[dict[str, str], ...] = ()
     """The fields of each test example, as text, for people; long ones are cut."""
-    measure: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
-    """Puts lm-eval tasks to the engine that made this, while that is loaded."""
 
-    def harness(self, tasks: Any, **form: Any) -> Any:
-        """Measure lm-eval tasks (a list of names, YAML files, dicts or `harness_task`s) on base and tuned weights.
+    def harness(self, tasks: Any, **form: Any) -> Any:  # noqa: ARG002 - as the results of a session have it
+        """Measure lm-eval tasks: for results of this session, see `MeasurableResult`.
 
-        What comes back compares with `base_model(within=1)`, and with `bt_baseline`, by the gate's test. `form`:
-        num_fewshot, chat, multiturn, metric and filter, as for `harness_task`, for all of them.
+        Raises:
+            RuntimeError: This result was read from a file, and there is no engine that could be asked.
         """
-        __tracebackhide__ = True
-        if self.measure is None:
-            raise RuntimeError("this result was read from a file: harness() needs the engine, in the test that made it")
-        return self.measure(tasks, **form)
+        raise RuntimeError(
+            f"{self.task}[{self.id}] was read from a file: harness({tasks!r}) asks the engine and the weights that "
+            "made it, so call it on what better_together() returned, in the test that made it"
+        )
 
     @property
     def id(self) -> str:
@@ -223,44 +225,10 @@ class CellResult:
         return NotImplemented  # type: ignore[no-any-return]  # the protocol of comparisons, which has no type
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
-        data = asdict(replace(self, measure=None))
-        del data["measure"]
-        return data
+        """The result as JSON values, if its provenance is made of these; `from_json` reads them back."""
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "CellResult":
+    def from_json(cls, data: Mapping[str, Any]) -> "CellResult":
         """Read what `to_json` wrote."""
-        seeds = tuple(_seed(each) for each in data["seeds"])
-        return cls(**{**data, "seeds": seeds, "clusters": tuple(data["clusters"]), "docs": tuple(data["docs"])})
-
-
-def example_from_json(data: dict[str, Any]) -> ExampleScore:
-    """Read what `asdict` made of an ExampleScore."""
-    return ExampleScore(**{**data, "trace": tuple(CallRecord.from_json(each) for each in data.get("trace", ()))})
-
-
-def _seed(data: dict[str, Any]) -> SeedResult:
-    return SeedResult(
-        **{
-            **data,
-            "examples": tuple(example_from_json(each) for each in data["examples"]),
-            "usage": Usage(**data["usage"]),
-            "steps": tuple(step_from_json(each) for each in data["steps"]),
-            "prompts": prompts_from_json(data["prompts"]),
-        }
-    )
-
-
-def step_from_json(data: dict[str, Any]) -> StepRecord:
-    """Read what `asdict` made of a StepRecord."""
-    demos = {predictor: tuple(DemoRecord(**each) for each in some) for predictor, some in data["demos"].items()}
-    early = {name: DecidedEarly(**each) for name, each in data["decided_early"].items()}
-    lines = {name: tuple(data[name]) for name in ("losses", "curve")}
-    usage = Usage(**data["usage"])
-    return StepRecord(**{**data, **lines, "usage": usage, "demos": demos, "decided_early": early})
-
-
-def prompts_from_json(data: dict[str, Any]) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Read the prompts of a seed."""
-    return {predictor: tuple((role, text) for role, text in turns) for predictor, turns in data.items()}
+        return from_json(CellResult, data)

@@ -1,9 +1,9 @@
 """What else a model can do: lm-eval tasks measured on the base model and on what optimisation made of it, paired."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from .statuses import Verdict, in_one_spelling
+from .statuses import Verdict
 
 Rows = tuple[tuple[float, ...], ...]
 """Scores within 0...1, [seed][document]."""
@@ -80,22 +80,6 @@ class Ability:
     def judged(self, gate: AbilityGate) -> "Ability":
         """With one comparison more; it takes the place of an earlier one against the same."""
         return replace(self, gates=(*(each for each in self.gates if each.against != gate.against), gate))
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Ability":
-        """Read what `dataclasses.asdict` made, after a way through JSON."""
-        return cls(
-            **{
-                **data,
-                "ids": tuple(data["ids"]),
-                "before": tuple(map(tuple, data["before"])),
-                "after": tuple(map(tuple, data["after"])),
-                "gates": tuple(
-                    AbilityGate(**{**in_one_spelling(gate), "interval": tuple(gate["interval"])})
-                    for gate in data["gates"]
-                ),
-            }
-        )
 
 
 def _mean(rows: Rows) -> float:

@@ -35,12 +35,6 @@ class CallRecord:
         passages = sum(len(text) for texts in self.passages.values() for text in texts)
         return len(self.asked) + len(self.completion) + sum(map(len, (self.fields or {}).values())) + passages
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "CallRecord":
-        """Read what `dataclasses.asdict` made."""
-        passages = {name: tuple(texts) for name, texts in data.get("passages", {}).items()}
-        return cls(**{**data, "passages": passages})
-
 
 @dataclass(frozen=True)
 class DemoRecord:
