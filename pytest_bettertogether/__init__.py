@@ -7,33 +7,49 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time each name is looked up at its first use: every pytest run loads this package
+    from .engines.model import Model
+    from .gate.abilities import Abilities
+    from .gate.verdict import Baseline
     from .harness.models import harness_lm
     from .harness.task import harness_task
     from .pipeline.data import Example, Splits, Task
     from .pipeline.frozen import frozen
-    from .pipeline.metrics import exact_match, f1, integer_match, number_match
+    from .pipeline.metrics import Metric, exact_match, f1, integer_match, number_match
     from .pipeline.program import ChainOfThought, Field, Predict, Prediction, Program, Retrieve, Signature
     from .pipeline.prompt import Unparsable
+    from .pipeline.strategy import Strategy
     from .pipeline.where import Where
+    from .plugin.better_together import BetterTogether, MeasurableResult
+    from .plugin.hookspecs import RegisterModel
+    from .results.cell_results import CellResult
     from .results.side_effects import base_model
     from .retrieval import BM25, ColBERT, PassageFile, Pool
     from .sources import Part, files, hub_dataset
 
 __all__ = [
     "BM25",
+    "Abilities",
+    "Baseline",
+    "BetterTogether",
+    "CellResult",
     "ChainOfThought",
     "ColBERT",
     "Example",
     "Field",
+    "MeasurableResult",
+    "Metric",
+    "Model",
     "Part",
     "PassageFile",
     "Pool",
     "Predict",
     "Prediction",
     "Program",
+    "RegisterModel",
     "Retrieve",
     "Signature",
     "Splits",
+    "Strategy",
     "Task",
     "Unparsable",
     "Where",
@@ -55,14 +71,21 @@ _HOMES = {
         ("ChainOfThought", "Field", "Predict", "Prediction", "Program", "Retrieve", "Signature"), "pipeline.program"
     ),
     "Unparsable": "pipeline.prompt",
-    **dict.fromkeys(("exact_match", "f1", "integer_match", "number_match"), "pipeline.metrics"),
+    **dict.fromkeys(("Metric", "exact_match", "f1", "integer_match", "number_match"), "pipeline.metrics"),
     "frozen": "pipeline.frozen",
+    "Strategy": "pipeline.strategy",
     "Where": "pipeline.where",
     **dict.fromkeys(("Part", "files", "hub_dataset"), "sources"),
     **dict.fromkeys(("BM25", "ColBERT", "PassageFile", "Pool"), "retrieval"),
+    "CellResult": "results.cell_results",
     "base_model": "results.side_effects",
     "harness_lm": "harness.models",
     "harness_task": "harness.task",
+    "Model": "engines.model",
+    "Baseline": "gate.verdict",
+    "Abilities": "gate.abilities",
+    **dict.fromkeys(("BetterTogether", "MeasurableResult"), "plugin.better_together"),
+    "RegisterModel": "plugin.hookspecs",
 }
 
 

@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .program import Prediction
 
-Metric = Callable[[Mapping[str, Any], Prediction], float]
+if TYPE_CHECKING:  # examples know of tasks, and tasks of metrics
+    from .data import Example
+
+Metric = Callable[["Example", Prediction], float]
+"""`(example, prediction) -> 0...1`; the example is a mapping from field names to values."""
 
 
 @dataclass(frozen=True)

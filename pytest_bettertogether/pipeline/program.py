@@ -230,8 +230,9 @@ class Program:
     a program object is never modified.
     """
 
-    def forward(self, **inputs: Any) -> Prediction:
-        """Compute the outputs for one example's inputs."""
+    # *args too, though inputs are passed by name: type checkers then let a program name and type the inputs it takes.
+    def forward(self, *args: Any, **inputs: Any) -> Prediction:
+        """Compute the outputs for one example's inputs, which are passed by name."""
         raise NotImplementedError(f"{type(self).__name__} needs a forward method")
 
     def predictors(self) -> dict[str, Predict]:

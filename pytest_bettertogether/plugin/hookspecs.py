@@ -1,19 +1,42 @@
 """The hooks that a conftest.py or another plugin may implement."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:  # every pytest run loads this module
+    from ..pipeline.recipe import Recipe
 
 
-def pytest_bettertogether_models(register: Callable[..., None]) -> None:
+class RegisterModel(Protocol):
+    """What the hook `pytest_bettertogether_models` is given: call it once for each model."""
+
+    def __call__(
+        self,
+        name: str,
+        path: str,
+        *,
+        revision: str = ...,
+        backend: str = ...,
+        recipe: "Recipe" = ...,
+        abilities: frozenset[str] = ...,
+        server: str = ...,
+        engine: Mapping[str, Any] = ...,
+    ) -> None:
+        """Give the model at `path` (a local folder, a hub id, or the URL of a server) a name for --bt-model."""
+        ...
+
+
+def pytest_bettertogether_models(register: RegisterModel) -> None:
     """Give models a name for --bt-model; called once, before tests are collected.
 
     In the root conftest.py (one further down is read too late)::
 
         @pytest.hookimpl(optionalhook=True)  # lets `pytest -p no:bettertogether` work
-        def pytest_bettertogether_models(register):
+        def pytest_bettertogether_models(register: RegisterModel) -> None:
             register("mistral", "mistralai/Mistral-7B-Instruct-v0.2", revision="3ad372f")
             register("small", "https://api.example.com/v1#small-1")
 
-    The arguments are those of `pytest_bettertogether.engines.registry.Model`: name, path (a local folder,
-    a hub id, or the URL of a server), revision, backend (hf, vllm, server or "module:Class"), recipe,
-    server (where a server has what `path` is the local copy of), engine (a dict, as --bt-engine).
+    The arguments are those of `Model`: name, path (a local folder, a hub id, or the URL of a server), revision,
+    backend (hf, vllm, server or "module:Class"), recipe, abilities (what tasks may need that it can do), server
+    (where a server has what `path` is the local copy of), engine (a dict, as --bt-engine).
     """

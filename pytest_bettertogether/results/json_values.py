@@ -20,7 +20,7 @@ def from_json(kind: type[Record], data: Mapping[str, Any]) -> Record:
         TypeError: A field without a default is missing, there is one too many, or a value is not of the field's form.
         AttributeError: Something else stands where a record or a dict should.
     """
-    readers = _fields(kind)
+    readers = _fields(kind)  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
     return kind(**{name: readers[name](value) if name in readers else value for name, value in data.items()})
 
 
