@@ -33,6 +33,23 @@ def run(suite, *args):
         (["--bt-set=lora.rank=many"], "*--bt-set: recipe value lora.rank='many': expected int"),
         (["--bt-set=search.fixed_arms=1"], "*--bt-set: recipe value search.fixed_arms='1': expected true or false"),
         (["--bt-journal=test_parity.py"], "*--bt-journal: cannot write to *test_parity.py: name a folder*"),
+        (["--bt-seeds=" + "9" * 5000], "*--bt-seeds: '9999*…': expected whole numbers or ranges, as in 0,1,2 or 0-4"),
+        (["--bt-seeds=0-99999999"], "*--bt-seeds: '0-99999999': expected at most 1000 seeds, as in 0,1,2 or 0-4"),
+        (["--bt-seeds=0-999,5000"], "*--bt-seeds: '0-999,5000': expected at most 1000 seeds, as in 0,1,2 or 0-4"),
+        (["--bt-limit=" + "9" * 5000], "*--bt-limit: '9999*…': expected a whole number from 1"),
+        (["--bt-max-calls=" + "9" * 5000], "*--bt-max-calls: '9999*…': expected a whole number from 1"),
+        (["-o", "bt_limit=" + "9" * 5000], "*bt_limit*: '9999*…': expected a whole number from 1"),
+        (["--bt-journal=~nosuch"], "*--bt-journal: '~nosuch': Could not determine home directory*: name another path"),
+        (["--bt-export=~nosuch/x"], "*--bt-export: '~nosuch/x': Could not determine home directory*: name another*"),
+        (["--bt-data-dir=~nosuch"], "*--bt-data-dir: '~nosuch': Could not determine home directory*: name another*"),
+        (["--bt-report=md:~nosuch/x"], "*--bt-report: '~nosuch/x': Could not determine home directory*: name another*"),
+        (["--bt-model=~nosuch"], "*--bt-model: unknown model '~nosuch'; known: *"),
+        (["--bt-model=" + "x" * 300], "*--bt-model: unknown model 'xxx*'; known: *"),
+        (["--bt-journal=" + "x" * 300], "*--bt-journal: 'xxx*…' is no name that a file can have: name another path"),
+        (["--bt-journal=new/" + "x" * 300], "*--bt-journal: 'new/xxx*…' is no name that a file can have: name*"),
+        (["--bt-journal=" + "x/" * 2500], "*--bt-journal: 'x/x*…' is no name that a file can have: name another path"),
+        (["--bt-report=json:" + "é" * 200], "*--bt-report: 'éé*…' is no name that a file can have: name another path"),
+        (["-o", "bt_journal=" + "x" * 300], "*bt_journal*: 'xxx*…' is no name that a file can have: name another*"),
         (["--bt-update-baselines", "--bt-limit=3"], "*records whole splits: leave out --bt-limit"),
         (
             ["--bt-update-baselines", "--bt-select=best"],
@@ -45,6 +62,19 @@ def test_known_before_tests_run_it_is_exit_4(suite, args, problem):
     assert result.ret == USAGE
     result.stderr.fnmatch_lines([problem])
     assert not (suite.path / ".bettertogether").exists()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "problem"),
+    [
+        ("9" * 5000, "*bt_seeds: '9999*…': expected whole numbers or ranges, as in 0,1,2 or 0-4"),
+        ("0-99999999", "*bt_seeds: '0-99999999': expected at most 1000 seeds, as in 0,1,2 or 0-4"),
+    ],
+)
+def test_seeds_in_the_ini_file_are_read_as_those_on_the_command_line(suite, seeds, problem):
+    result = suite.runpytest("--bt-model=parrot", *QUICK, "-o", f"bt_seeds={seeds}")
+    assert result.ret == USAGE
+    result.stderr.fnmatch_lines([problem])
 
 
 @pytest.mark.parametrize(
@@ -141,6 +171,27 @@ def test_found_inside_a_cell_that_cell_is_invalid_and_others_go_on(suite, old, n
             "*names w, which is not among the strategies p: it would*",
         ),
         (
+            "(TASK)\n",
+            "([TASK, TASK])\n",
+            "*test_parity: bettertogether(...) takes one task, not 2: write a test for each",
+        ),
+        (
+            "@pytest.mark.bettertogether(TASK)\n",
+            "@pytest.mark.bettertogether(TASK)\n@pytest.mark.bettertogether(TASK, strategies=['p'])\n",
+            "*test_parity: 2 markers bettertogether(...) apply to it, *a test has one task: write a test for each",
+        ),
+        (
+            "@pytest.mark.bettertogether(TASK)\n",
+            "pytestmark = pytest.mark.bettertogether(TASK)\n\n@pytest.mark.bettertogether(TASK, strategies=['p'])\n",
+            "*test_parity: 2 markers bettertogether(...) apply to it, its class's and module's included, *",
+        ),
+        (
+            "@pytest.mark.bettertogether(TASK)\ndef test_parity(better",
+            "@pytest.mark.parametrize('n', [pytest.param(1, marks=pytest.mark.bettertogether(TASK))])\n"
+            "def test_parity(n, better",
+            "*test_parity: a pytest.param(...) cannot be marked bettertogether(...): mark the test, and write one for*",
+        ),
+        (
             "data=data",
             "data=data()",
             "E*TypeError: Task(data=...) takes the function that makes the splits, not a Splits*",
@@ -164,6 +215,41 @@ def test_a_wrong_strategy_asked_for_in_a_test_points_at_the_test(suite):
         ["*better_together(strategy=*", "E*ValueError: strategy 'pq': unknown step 'q'; write*"]
     )
     result.stdout.no_fnmatch_line("*pytest_bettertogether/*")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "    rows = [",
+            "    raise OSError('no such disk')\n    rows = [",
+            "*--bt-plan: task 'parity': OSError at test_parity.py:15: no such disk",
+        ),
+        (
+            "    rows = [",
+            "    import csv\n    csv.reader(5)\n    rows = [",
+            "*--bt-plan: task 'parity': TypeError at test_parity.py:16: *",
+        ),
+        (
+            "    rows = [",
+            "    pytest.skip('not here')\n    rows = [",
+            "*--bt-plan: task 'parity': Skipped at test_parity.py:15: not here",
+        ),
+        (
+            "        self.say =",
+            "        1 / 0\n        self.say =",
+            "*--bt-plan: task 'parity': ZeroDivisionError at *.py:8: *",
+        ),
+        ("rows[40:80]", "[]", "*--bt-plan: the dev split is empty"),
+    ],
+)
+def test_a_plan_of_a_task_that_breaks_is_exit_4_and_names_the_users_line(suite, old, new, problem):
+    assert old in SUITE
+    suite.makepyfile(test_parity=SUITE.replace(old, new))
+    result = run(suite, "--bt-plan", "--bt-strategy=zero")
+    assert result.ret == USAGE
+    result.stderr.fnmatch_lines([problem])
+    assert "INTERNALERROR" not in result.stdout.str()
 
 
 def test_an_engines_fault_is_invalid_with_its_cause(suite):

@@ -179,12 +179,47 @@ def test_scored_before_and_refused_now_fails(suite):
     result.stdout.fnmatch_lines(["*parrot-w was refused, its baseline has a score of*"])
 
 
-def test_a_skip_inside_a_cell_is_a_skip_and_no_interruption(suite):
-    suite.makepyfile(test_parity=SUITE.replace("    rows = [", '    pytest.skip("no data here")\n    rows = ['))
+@pytest.mark.parametrize(
+    "leaving", ['pytest.skip("no data here")', 'pytest.xfail("no data here")', 'raise SystemExit("no data here")']
+)
+@pytest.mark.parametrize("place", ["data", "program", "metric", "baseline"])
+def test_a_task_cannot_leave_its_cell_and_be_green(suite, leaving, place):
+    kind = {"pytest.s": "Skipped", "pytest.x": "XFailed"}.get(leaving[:8], "SystemExit")
+    lines = {
+        "data": SUITE.replace("    rows = [", f"    {leaving}\n    rows = ["),
+        "program": SUITE.replace("        return self.say(", f"        {leaving}\n        return self.say("),
+        "metric": SUITE.replace("TASK =", f"def metric(example, prediction):\n    {leaving}\n\n\nTASK =").replace(
+            'exact_match("parity"))', "metric)"
+        ),
+    }
+    suite.makepyfile(test_parity=lines.get(place, lines["data"]))
+    gate = [] if place == "baseline" else ["--bt-gate=off"]
+    result = run(suite, *gate, "--bt-strategy=zero", "--bt-seeds=0", "--bt-report=json:report.json")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [f"*test_parity.py:* raised {kind}('no data here') while the cell was run: skip, or expect a failure, in the *"]
+    )
+    result.stdout.no_fnmatch_line("*/plugin/*")
+    (cell,) = json.loads((suite.path / "report.json").read_text())["cells"]
+    assert cell["status"] == "invalid"
+
+
+def test_a_skip_in_the_test_itself_is_a_skip(suite):
+    suite.makepyfile(test_parity=SUITE.replace("    assert better", '    pytest.skip("not today")\n    assert better'))
     result = run(suite, "--bt-gate=off", "--bt-strategy=zero", "--bt-report=json:report.json")
     result.assert_outcomes(skipped=1)
-    (cell,) = json.loads((suite.path / "report.json").read_text())["cells"]
-    assert cell["status"] == "skipped"
+    result.stdout.fnmatch_lines(["parity on parrot skipped: *not today"])
+
+
+@pytest.mark.parametrize("mark", ["skip(reason='not today')", "skipif(True, reason='not today')"])
+@pytest.mark.parametrize("workers", [[], ["-n1"]], ids=["alone", "-n1"])
+def test_a_cell_that_a_mark_skips_is_reported_with_the_reason(suite, mark, workers):
+    suite.makepyfile(test_parity=SUITE.replace("def test_parity", f"@pytest.mark.{mark}\ndef test_parity"))
+    result = run(suite, "--bt-strategy=zero", "--bt-strategy=p", "--bt-report=json:report.json", *workers)
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["parity on parrot skipped: *not today"])
+    cells = json.loads((suite.path / "report.json").read_text())["cells"]
+    assert [(cell["status"], cell["reason"]) for cell in cells] == [("skipped", "Skipped: not today")] * 2
 
 
 def test_other_strategies_are_asked_for_by_name(suite):

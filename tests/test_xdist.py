@@ -151,17 +151,21 @@ def test_other_ways_to_distribute_work(suite, dist, times):
     assert set(ids(suite)) == {"parrot-zero", "parrot-p", "other-zero", "other-p"}
 
 
-def test_a_crashed_worker_costs_the_cell_that_crashed_it_and_no_other(suite):
-    suite.makepyfile(
-        test_parity=SUITE.replace(
-            BODY, BODY + "    import os\n    'other-p]' in os.environ['PYTEST_CURRENT_TEST'] and os._exit(1)\n"
-        )
-    )
-    result = both(suite, "-n2")
+@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize("dist", ["load", "worksteal"])
+def test_a_crashed_worker_costs_the_cell_that_crashed_it_and_no_other(suite, code, dist):
+    crash = f"    import os\n    'other-p]' in os.environ['PYTEST_CURRENT_TEST'] and os._exit({code})\n"
+    suite.makepyfile(test_parity=SUITE.replace(BODY, BODY + crash))
+    result = both(suite, "-n2", f"--dist={dist}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=15, failed=1)
     result.stdout.fnmatch_lines(["*crashed while running 'test_parity.py::test_parity[[]other-p]'"])
-    assert sorted(ids(suite)) == sorted({f"{m}-{name}" for m in ("parrot", "other") for name in ALL} - {"other-p"})
+    result.stdout.fnmatch_lines(["parity[[]other-p] invalid: the worker process that ran it crashed"])
+    assert sorted(ids(suite)) == sorted(f"{m}-{name}" for m in ("parrot", "other") for name in ALL)
+    (crashed,) = [cell for cell in cells(suite) if cell["status"] == "invalid"]
+    assert (crashed["id"], crashed["score"]) == ("parity[other-p]", None)
+    assert crashed["test"]["id"] == "test_parity.py::test_parity[other-p]"
+    assert crashed["test"]["line"] > 1
 
 
 def test_stopping_at_the_first_failure_keeps_what_has_finished(suite):

@@ -65,22 +65,21 @@ class Cells:
         return self._results[key]
 
     def _run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
-        about = self.data.provenance(suite)  # before a model is loaded: data may be missing, or what is searched
+        self.data.get_ready(suite)  # before a model is loaded
         engine = self.engines.of(model)
         results = []
         for seed in seeds:
             experiment = self._experiments.of(suite, model, seed, engine, self.progress)
             self.progress.cell = f"{suite.name}[{model.name}-{strategy.id}] seed {seed}"
             remember = self._steps.remember(suite, model.name, seed)
-            how = (self.how.select, self.how.dev, self.how.steps)
-            results.append(run_seed(experiment, strategy, remember, *how))
-        recipe = recipe_of(suite, model).flat()
+            results.append(run_seed(experiment, strategy, remember, self.how.select, self.how.dev, self.how.steps))
+        made = {"engine": engine.describe(), "recipe": recipe_of(suite, model).flat(), "select": self.how.select}
         return CellResult(
             task=suite.name,
             model=model.name,
             strategy=strategy.id,
             seeds=tuple(results),
-            provenance={**about, "engine": engine.describe(), "recipe": recipe, "select": self.how.select},
+            provenance={**self.data.provenance(suite), **made},
             clusters=self.data.clusters(suite),
             docs=self.data.docs(suite),
         )

@@ -52,9 +52,10 @@ class TaskData:
             "test": fingerprint(self.splits(suite).test),
         }
 
-    def searched(self, suite: Suite) -> dict[str, str]:
-        """What each search site of the task's program searches, opened. Raises DataError for one that is missing."""
-        return self.searches.identities(suite.task.program())
+    def get_ready(self, suite: Suite) -> None:
+        """Read the splits and open what the program searches. Raises DataError for what is missing."""
+        self.splits(suite)
+        self._searched(suite)
 
     def provenance(self, suite: Suite) -> dict[str, Any]:
         """What a result says of its data and of the program as the user wrote it."""
@@ -66,12 +67,16 @@ class TaskData:
             "train": fingerprint(splits.train),
             "dev": fingerprint(splits.dev),
         }
-        searched = self.searched(suite)
+        searched = self._searched(suite)
         if searched:
             found["retrieval"] = searched
         if isinstance(program, Frozen):
             found["frozen"] = program.digest
         return found
+
+    def _searched(self, suite: Suite) -> dict[str, str]:
+        """What each search site of the task's program searches, by the site's name."""
+        return self.searches.identities(suite.task.program())
 
     def clusters(self, suite: Suite) -> tuple[str, ...]:
         """What each test example belongs to, where the task says so. Raises DataError for a row without the field."""

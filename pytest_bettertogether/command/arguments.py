@@ -7,6 +7,10 @@ import argparse
 from collections.abc import Callable
 
 REPORTS = ("json", "md", "html")
+DIGITS = 12
+"""Digits of the largest whole number that is read: more are a slip, and Python refuses thousands of them."""
+SEEDS = 1000
+"""Seeds that a cell may run with: it is optimised anew for each."""
 
 
 def strategy(text: str) -> str:
@@ -24,18 +28,21 @@ def seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers or ranges, as in 0,1,2 or 0-4")
-        seeds.extend(range(int(first), int(last or first) + 1))
+        if not _whole(first) or (dash and not _whole(last)):
+            raise argparse.ArgumentTypeError(f"{short(text)}: expected whole numbers or ranges, as in 0,1,2 or 0-4")
+        several = range(int(first), int(last or first) + 1)
+        if len(seeds) + len(several) > SEEDS:
+            raise argparse.ArgumentTypeError(f"{short(text)}: expected at most {SEEDS} seeds, as in 0,1,2 or 0-4")
+        seeds.extend(several)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected different seeds, as in 0,1,2 or 0-4")
+        raise argparse.ArgumentTypeError(f"{short(text)}: expected different seeds, as in 0,1,2 or 0-4")
     return seeds
 
 
 def positive(text: str) -> int:
     """A whole number from 1."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
+    if not _whole(text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{short(text)}: expected a whole number from 1")
     return int(text)
 
 
@@ -63,11 +70,20 @@ def minutes(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> bool:
+    return text.isdecimal() and len(text) <= DIGITS
+
+
+def short(text: str) -> str:
+    """The text in quotes for a message of one line, cut where it is long."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None
+        raise argparse.ArgumentTypeError(f"{short(text)}: expected a number") from None
 
 
 def report(text: str) -> str:

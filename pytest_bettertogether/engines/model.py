@@ -27,3 +27,12 @@ class Model:
     """Where a server has it: `http://host:port/v1`, and `#name` if the server knows it by another name."""
     engine: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the engine is told, as --bt-engine does."""
+
+    def skip_reason(self, task: str, needs: str) -> str:
+        """Why the task of that name, which needs that ability, is not run on the model; empty where it is run."""
+        if not needs or needs in self.abilities:
+            return ""
+        return (
+            f"{task} needs a model with the ability {needs!r}, which {self.name} lacks "
+            "(--bt-force runs it all the same)"
+        )

@@ -1,5 +1,6 @@
 """Models by name: what `--bt-model` accepts, and what an engine needs to load one."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -54,8 +55,8 @@ def find(name: str, known: Mapping[str, Model] = BUILT_IN) -> Model:
         return known[name]
     if is_url(name):
         return of_server(name)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(name))  # unlike Path's own, it takes ~somebody who does not exist as it is
+    if os.path.isdir(folder):  # unlike Path's own, False for a name that no file system could hold
         if not (folder / "config.json").is_file():
             raise ValueError(f"model folder {name}: there is no config.json in it")
         return Model(folder.resolve().name, str(folder.resolve()), recipe=PAPER)

@@ -68,6 +68,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item per model and strategy of a marked test."""
     if metafunc.definition.get_closest_marker("bettertogether") is None:
+        if "better_together" in metafunc.fixturenames:
+            from .marker import check_parameters
+
+            check_parameters(metafunc.definition)
         return
     session = _session(metafunc.config)
     suite, models = session.suite(metafunc.definition), session.settings.models
@@ -100,7 +104,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if cells:
         from .distribution import tell
 
-        tell(workerinput, cells)
+        tell(workerinput, cells, _session(session.config))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -209,6 +213,12 @@ def pytest_runtest_makereport(
         item.user_properties[:] = [*others, *properties(record)]
         report.sections.extend(sections(attempt, record))
         _session(item.config).running = None
+    elif attempt is None and report.skipped and item.get_closest_marker("bettertogether"):
+        # By a mark, before any fixture of ours: without a record it would be in no report.
+        skipped = _session(item.config).unreported(item, "skipped", str(call.excinfo.value) if call.excinfo else "")
+        if skipped:
+            setattr(report, RECORD, json.dumps(skipped.to_json()))
+            setattr(report, STATUS, skipped.status)
     return report
 
 
@@ -222,6 +232,16 @@ class Collector:
         """Keep the record of a cell that has run, unless pytest-rerunfailures will repeat it (outcome `rerun`)."""
         if hasattr(report, RECORD) and report.outcome in ("passed", "failed", "skipped"):
             _session(self.config).add(json.loads(getattr(report, RECORD)))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """Give the report that xdist makes of a test whose worker crashed the record of its cell, which is invalid."""
+        from .distribution import crashed
+
+        record = crashed(self.config, crashitem)
+        if record:
+            setattr(report, RECORD, record)
+            setattr(report, STATUS, json.loads(record)["status"])
 
     def pytest_sessionfinish(self) -> None:
         """Write the baselines and reports that were asked for."""

@@ -5,32 +5,55 @@ whose they are. So each worker names the groups of its cells on an execnet chann
 stay what they are in reports, in the cache of `--lf` and in the commands that users copy.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from xdist import scheduler  # type: ignore[import-untyped]  # annotated, but without py.typed
+
+if TYPE_CHECKING:  # a session without cells never loads it
+    from .session import Session
 
 CHANNEL = "bettertogether"
 """Key of a worker's `workerinput`, and of its `workeroutput`."""
 GROUPS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 """On the controller's config: the group of each cell, by the cell's id."""
+CELLS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+"""On the controller's config: the record, as JSON, of each cell should its worker crash, by the cell's id."""
 
 
 def listen(node: Any) -> None:
     """Give a worker that is about to start the channel for `tell`."""
-    if node.config.option.dist in SCHEDULERS:
-        node.workerinput[CHANNEL] = channel = node.gateway.newchannel()
-        channel.setcallback(node.config.stash.setdefault(GROUPS, {}).update)
+    stash = node.config.stash
+    groups, cells = stash.setdefault(GROUPS, {}), stash.setdefault(CELLS, {})
+
+    def heard(message: Mapping[str, Mapping[str, str]]) -> None:
+        groups.update(message["groups"])
+        cells.update(message["cells"])
+
+    node.workerinput[CHANNEL] = channel = node.gateway.newchannel()
+    channel.setcallback(heard)
 
 
-def tell(workerinput: Mapping[str, Any], cells: Iterable[pytest.Item]) -> None:
-    """Send the group of each cell, from a worker; the controller has it before the ids that the worker sends next."""
-    if CHANNEL in workerinput:
-        groups = {cell.nodeid: _group(cell) for cell in cells}
-        workerinput[CHANNEL].send({nodeid: group for nodeid, group in groups.items() if group})
+def tell(workerinput: Mapping[str, Any], cells: Iterable[pytest.Item], session: "Session") -> None:
+    """Send the group and the record of each cell, from a worker; they arrive before the ids that it sends next."""
+    groups, records = {}, {}
+    for cell in cells:
+        group = _group(cell)
+        if group:
+            groups[cell.nodeid] = group
+        record = session.unreported(cell, "invalid", "the worker process that ran it crashed")
+        if record:
+            records[cell.nodeid] = json.dumps(record.to_json())
+    workerinput[CHANNEL].send({"groups": groups, "cells": records})
+
+
+def crashed(config: pytest.Config, nodeid: str) -> str | None:
+    """On the controller, the record of a cell whose worker crashed, as JSON; None for a test without a cell."""
+    return config.stash.get(CELLS, {}).get(nodeid)
 
 
 def leave(workeroutput: dict[str, Any], obsolete: Mapping[Path, Sequence[str]], damaged: Mapping[str, int]) -> None:

@@ -12,6 +12,10 @@ from ..pipeline.errors import BetterTogetherError
 
 OURS = str(Path(__file__).parent.parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+LEAVING = (pytest.skip.Exception, pytest.xfail.Exception, SystemExit)
+"""How a task's code may try to leave its cell without an error."""
+BROKEN = (Exception, pytest.fail.Exception, *LEAVING)
+"""Whatever breaks a cell. The `fail` of pytest is no Exception, and pytest-timeout uses it."""
 
 
 def raise_for_user(error: BaseException) -> NoReturn:
@@ -33,6 +37,12 @@ def raise_for_user(error: BaseException) -> NoReturn:
     if meant:
         raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
     raise error
+
+
+def users_line(error: BaseException) -> str:
+    """Where the user's code was when it raised, as in `test_x.py:12`; empty if none of theirs took part."""
+    theirs = [each for each in _walk(error.__traceback__) if not _file(each).startswith((OURS, "<", *LIBRARIES))]
+    return f"{Path(_file(theirs[-1])).name}:{theirs[-1].tb_lineno}" if theirs else ""
 
 
 def _walk(traceback: TracebackType | None) -> Iterator[TracebackType]:

@@ -48,7 +48,8 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     fits the test split or the metric.
     """
     from ..pipeline.errors import BaselineError
-    from .faults import raise_for_user
+    from .faults import BROKEN
+    from .running import break_off
 
     session, suite = _session(request), _suite(request)
     attempt = session.begin(request.node, suite, bt_model, bt_strategy)
@@ -56,9 +57,8 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
         attempt.baseline = session.baseline(request.node, suite, bt_model, bt_strategy)
     except BaselineError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
-    except Exception as error:  # the data cannot be read, the program not be made, the journal not be opened
-        attempt.fault = f"{type(error).__name__}: {error}"
-        raise_for_user(error)
+    except BROKEN as error:  # the data cannot be read, the program not be made, the journal not be opened
+        break_off(attempt, error)
     return attempt.baseline
 
 

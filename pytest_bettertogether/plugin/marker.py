@@ -13,9 +13,19 @@ def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None
 
     Raises CollectError, which pytest shows without a traceback, for a marker that cannot work.
     """
-    mark = node.get_closest_marker("bettertogether")
-    if mark is None:
+    marks = list(node.iter_markers("bettertogether"))
+    if not marks:
         return None
+    if len(marks) > 1:
+        raise pytest.Collector.CollectError(
+            f"{node.nodeid}: {len(marks)} markers bettertogether(...) apply to it, its class's and module's included, "
+            "and a test has one task: write a test for each"
+        )
+    (mark,) = marks
+    if len(mark.args) == 1 and isinstance(mark.args[0], list | tuple | set):
+        raise pytest.Collector.CollectError(
+            f"{node.nodeid}: bettertogether(...) takes one task, not {len(mark.args[0])}: write a test for each"
+        )
     if len(mark.args) != 1 or not isinstance(mark.args[0], Task) or set(mark.kwargs) - {"strategies", "gate"}:
         raise pytest.Collector.CollectError(
             f"{node.nodeid}: write @pytest.mark.bettertogether(TASK), with a Task and at most strategies=[...] "
@@ -41,6 +51,18 @@ def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None
         )
     gated = tuple(dict.fromkeys((*own, *strategies))) if gate is None else gate
     return Suite(name, task, baseline_file(node.path, name), strategies, own, gated)
+
+
+def check_parameters(definition: pytest.Item) -> None:
+    """Raise CollectError for a marker on a `pytest.param`: cells are made before parameters are looked at."""
+    for mark in definition.iter_markers("parametrize"):
+        values = mark.args[1] if len(mark.args) > 1 else mark.kwargs.get("argvalues", ())
+        for value in values if isinstance(values, list | tuple) else ():
+            if any(inner.name == "bettertogether" for inner in getattr(value, "marks", ())):
+                raise pytest.Collector.CollectError(
+                    f"{definition.nodeid}: a pytest.param(...) cannot be marked bettertogether(...): mark the test, "
+                    "and write one for each task"
+                )
 
 
 def _strategies(node: pytest.Item, mark: pytest.Mark, key: str) -> tuple[Strategy, ...] | None:

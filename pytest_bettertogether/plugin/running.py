@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
@@ -16,7 +16,7 @@ from ..results.cell_records import Paid
 from ..results.cell_results import CellResult
 from ..running.progress import Progress
 from .attempt import Attempt
-from .faults import raise_for_user
+from .faults import BROKEN, LEAVING, raise_for_user, users_line
 from .session import Session
 from .terminal import progress_line
 
@@ -86,10 +86,22 @@ def _work(session: Session, attempt: Attempt, job: "Callable[[Cells], Done]") ->
     except BudgetError as error:
         attempt.spent = str(error)
         raise pytest.fail.Exception(f"stopped: {error}", pytrace=False) from None
-    # Whatever broke (pytest-timeout uses pytest.fail): the cell is invalid, and the error goes on to the user.
-    except (Exception, pytest.fail.Exception) as error:
-        attempt.fault = f"{type(error).__name__}: {error}"
+    except BROKEN as error:
+        break_off(attempt, error)
+
+
+def break_off(attempt: Attempt, error: BaseException) -> NoReturn:
+    """Note that the cell is invalid, and end its test with what the user can act on."""
+    __tracebackhide__ = True
+    attempt.fault = f"{type(error).__name__}: {error}"
+    if not isinstance(error, LEAVING):
         raise_for_user(error)
+    # No skip, no expected failure and no end of the session: the cell would be missing, and the run be green.
+    attempt.fault = (
+        f"{users_line(error) or 'the program'} raised {type(error).__name__}({str(error)!r}) while the cell was run: "
+        "skip, or expect a failure, in the test itself, before it calls better_together()"
+    )
+    raise pytest.fail.Exception(attempt.fault, pytrace=False) from None
 
 
 def _export(session: Session, suite: Suite, result: CellResult) -> None:

@@ -16,6 +16,7 @@ from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
 from ..results.cell_records import CellRecord
 from .attempt import Attempt
+from .faults import BROKEN, users_line
 from .keys import ATTEMPT, SESSION
 from .marker import read_marker
 from .settings import Settings, read_settings
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..gate.baselines import Source
     from ..gate.scope import Scope
     from ..gate.verdict import Baseline, Terms
-    from ..results.statuses import Mode
+    from ..results.statuses import Mode, Status
 
 SHAPING = (
     *("--bt-model", "--bt-backend", "--bt-server", "--bt-engine", "--bt-seeds", "--bt-set", "--bt-strategy"),
@@ -81,7 +82,7 @@ class Session:
         from ..gate.scope import Scope
 
         models = {model.name: model for model in self.settings.models}
-        return Scope(tuple(models), able=lambda suite, name: not self.lacks(suite, models[name]))
+        return Scope(tuple(models), able=lambda suite, name: not self.skip_reason(suite, models[name]))
 
     @cached_property
     def source(self) -> "Source":
@@ -143,24 +144,16 @@ class Session:
 
         Skips the test, before its data are read, where the model cannot do what the task needs.
         """
-        file, line, _ = node.location
-        where = (_nodeid(node), file, (line or 0) + 1)
-        made = Attempt(suite, model.name, strategy.id, where, too_small_fails=self.settings.too_small_fails)
+        made = Attempt(suite, model.name, strategy.id, _where(node), too_small_fails=self.settings.too_small_fails)
         attempt: Attempt = node.stash.setdefault(ATTEMPT, made)
-        attempt.lacks = self.lacks(suite, model)
+        attempt.lacks = self.skip_reason(suite, model)
         if attempt.lacks:
             pytest.skip(attempt.lacks)
         return attempt
 
-    def lacks(self, suite: Suite, model: "Model") -> str:
+    def skip_reason(self, suite: Suite, model: "Model") -> str:
         """Why a model is not asked to do a task, or the empty string."""
-        needs = suite.task.needs
-        if not needs or needs in model.abilities or self.settings.force:
-            return ""
-        return (
-            f"{suite.name} needs a model with the ability {needs!r}, which {model.name} lacks "
-            "(--bt-force runs it all the same)"
-        )
+        return "" if self.settings.force else model.skip_reason(suite.name, suite.task.needs)
 
     def baseline(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> "Baseline":
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
@@ -205,19 +198,51 @@ class Session:
                 "--bt-set=rows=N asks for smaller ones from the start (training: lora.micro_batch=N)"
             )
 
+    def cell(self, item: pytest.Item) -> "tuple[Suite, Model, Strategy] | None":
+        """The cell that an item runs, or None for a test that has none."""
+        callspec = getattr(item, "callspec", None)
+        parameters = callspec.params if callspec else {}
+        if not {"bt_model", "bt_strategy"} <= set(parameters):
+            return None
+        suite = self.suite(item)
+        return (suite, parameters["bt_model"], parameters["bt_strategy"]) if suite else None
+
+    def unreported(self, item: pytest.Item, status: "Status", reason: str) -> CellRecord | None:
+        """The record of a cell that never began, or whose process died; None for a test without a cell."""
+        cell = self.cell(item)
+        if cell is None:
+            return None
+        suite, model, strategy = cell
+        nodeid, file, line = _where(item)
+        return CellRecord(
+            task=suite.name,
+            model=model.name,
+            strategy=strategy.id,
+            status=status,
+            reason=reason,
+            baselines=str(suite.baselines),
+            nodeid=nodeid,
+            file=file,
+            line=line,
+        )
+
     def plan(self, items: Iterable[pytest.Item]) -> None:
         """Find out what the cells among `items` would cost. Raises UsageError where that cannot be."""
-        wanted = []
-        for item in items:
-            suite, parameters = self.suite(item), getattr(item, "callspec", None)
-            if suite and parameters and {"bt_model", "bt_strategy"} <= set(parameters.params):
-                model = parameters.params["bt_model"]
-                if not self.lacks(suite, model):
-                    wanted.append((suite, model, parameters.params["bt_strategy"]))
+        cells = [cell for cell in map(self.cell, items) if cell]
+        wanted = [(suite, model, strategy) for suite, model, strategy in cells if not self.skip_reason(suite, model)]
+        if not wanted:
+            return
+        suite = wanted[0][0]
         try:
-            self.planned += self.cells.plan(wanted, self.settings.seeds).lines() if wanted else ()
+            for suite, _, _ in wanted:
+                self.cells.data.get_ready(suite)
+            self.planned += self.cells.plan(wanted, self.settings.seeds).lines()
         except BetterTogetherError as error:
             raise pytest.UsageError(f"--bt-plan: {error}") from None
+        except BROKEN as error:
+            place = users_line(error)
+            at = f" at {place}" if place else ""
+            raise pytest.UsageError(f"--bt-plan: task {suite.name!r}: {type(error).__name__}{at}: {error}") from None
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -226,6 +251,12 @@ def session_of(config: pytest.Config) -> Session:
         config.stash[SESSION] = Session(read_settings(config), config)
     session: Session = config.stash[SESSION]
     return session
+
+
+def _where(node: pytest.Item) -> tuple[str, str, int]:
+    """The test's id, its file and its line, from 1."""
+    file, line, _ = node.location
+    return _nodeid(node), file, (line or 0) + 1
 
 
 def _nodeid(node: pytest.Item) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
+from ..command.arguments import short
 from ..engines.kinds import is_url, read_argument
 from ..engines.model import Model
 from ..engines.registry import BUILT_IN, check_offline, choose, find, of_server
@@ -21,6 +22,9 @@ from .placement import check
 
 DATA_DIR = "BT_DATA_DIR"
 """Names the data folder in the environment."""
+
+LONGEST_NAME, LONGEST_PATH = 255, 4095
+"""Bytes that file systems allow for one name, and for a path."""
 
 CI = ("CI", "BUILD_NUMBER")
 """Set in the environment by CI services, as pytest itself asks."""
@@ -154,7 +158,7 @@ def _where(config: pytest.Config, written: str | None, retrieval: str) -> Where:
         base = config.invocation_params.dir
     elif not written:
         written, origin, base = os.environ.get(DATA_DIR), DATA_DIR, config.invocation_params.dir
-    folder = base / Path(written).expanduser() if written else None
+    folder = _path(origin, base, written) if written else None
     if folder is not None and not folder.is_dir():
         raise pytest.UsageError(f"{origin}: {folder} is no folder: name the one that holds your copies of data sets")
     return Where(folder, config.rootpath, _offline(config), None, retrieval)
@@ -205,35 +209,50 @@ def _models(config: pytest.Config, value: Mapping[str, Any], offline: bool) -> t
 
 
 def _journal(config: pytest.Config, written: str) -> Path:
-    folder = config.rootpath / Path(written).expanduser()
-    _writable(_origin(config, "journal"), folder)
+    origin = _origin(config, "journal")
+    folder = _path(origin, config.rootpath, written)
+    _writable(origin, folder)
     return folder
 
 
 def _export(config: pytest.Config, written: str | None) -> Path | None:
     if not written:
         return None
-    folder = config.invocation_params.dir / Path(written).expanduser()
-    _writable(_origin(config, "export"), folder)
+    origin = _origin(config, "export")
+    folder = _path(origin, config.invocation_params.dir, written)
+    _writable(origin, folder)
     return folder
 
 
 def _destination(config: pytest.Config, text: str) -> tuple[str, Path]:
     kind, _, written = text.partition(":")
-    path = config.invocation_params.dir / Path(written).expanduser()
+    origin = _origin(config, "report")
+    path = _path(origin, config.invocation_params.dir, written)
     lacking = missing(kind)
     if lacking:
-        raise pytest.UsageError(f"{_origin(config, 'report')}: {lacking}")
+        raise pytest.UsageError(f"{origin}: {lacking}")
     if path.is_dir():
         raise pytest.UsageError(
-            f"{_origin(config, 'report')}: {path} is a folder: name a file in it, as in {kind}:{written}/report.{kind}"
+            f"{origin}: {path} is a folder: name a file in it, as in {kind}:{written}/report.{kind}"
         )
-    _writable(_origin(config, "report"), path.parent)
+    _writable(origin, path.parent)
     try:
         replaced_mode(path)
     except OSError as error:
-        raise pytest.UsageError(f"{_origin(config, 'report')}: {path} {error.strerror}") from None
+        raise pytest.UsageError(f"{origin}: {path} {error.strerror}") from None
     return kind, path
+
+
+def _path(origin: str, base: Path, written: str) -> Path:
+    """The path that was written, taken from `base`. Raises UsageError for one that no file could have."""
+    try:
+        path = base / Path(written).expanduser()
+        sizes = [len(os.fsencode(part)) for part in path.parts]
+    except (RuntimeError, ValueError) as error:  # ~somebody who has no home here; half a character
+        raise pytest.UsageError(f"{origin}: {short(written)}: {error}: name another path") from None
+    if max(sizes) > LONGEST_NAME or sum(sizes) + len(sizes) > LONGEST_PATH or "\0" in written:
+        raise pytest.UsageError(f"{origin}: {short(written)} is no name that a file can have: name another path")
+    return path
 
 
 def _writable(origin: str, folder: Path) -> None:
