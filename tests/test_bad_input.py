@@ -223,17 +223,17 @@ def test_a_wrong_strategy_asked_for_in_a_test_points_at_the_test(suite):
         (
             "    rows = [",
             "    raise OSError('no such disk')\n    rows = [",
-            "*--bt-plan: task 'parity': OSError at test_parity.py:15: no such disk",
+            "*--bt-plan: task 'parity': OSError at test_parity.py:14: no such disk",
         ),
         (
             "    rows = [",
             "    import csv\n    csv.reader(5)\n    rows = [",
-            "*--bt-plan: task 'parity': TypeError at test_parity.py:16: *",
+            "*--bt-plan: task 'parity': TypeError at test_parity.py:15: *",
         ),
         (
             "    rows = [",
             "    pytest.skip('not here')\n    rows = [",
-            "*--bt-plan: task 'parity': Skipped at test_parity.py:15: not here",
+            "*--bt-plan: task 'parity': Skipped at test_parity.py:14: not here",
         ),
         (
             "        self.say =",

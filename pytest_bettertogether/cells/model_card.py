@@ -10,8 +10,8 @@ from ..results.cell_results import CellResult, SeedResult, StepRecord
 
 def card(result: CellResult, seed: SeedResult, about: Mapping[str, Any]) -> str:
     """Task, score with interval, seeds, provenance, and how to evaluate it again."""
-    low, high = mean_interval([[each.score for each in seed.examples]], result.clusters or None)
-    others = ", ".join(f"{each.seed}: {each.score:.1%}" for each in result.seeds)
+    low, high = mean_interval([[example.score for example in seed.examples]], result.clusters or None)
+    others = ", ".join(f"{other.seed}: {other.score:.1%}" for other in result.seeds)
     engine, recipe = result.provenance["engine"], result.provenance["recipe"]
     lines = [
         f"# {result.task}: {title(seed.selected)} on {result.model}, seed {seed.seed}",

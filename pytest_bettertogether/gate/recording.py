@@ -3,14 +3,36 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
 from ..results.side_effects import Ability
-from ..results.statuses import STATUSES
-from .baselines import Recorded, read, remove, write
+from ..results.statuses import STATUSES, Mode
+from .baselines import Recorded, Source, read, remove, write
 from .git import commit
 from .verdict import Baseline, Terms
+
+
+def mode_of(
+    cell: str, file: Path, task: str, gated: bool, update: Literal["all", "new"] | None, source: Source
+) -> Mode:
+    """How a cell meets its baseline in this run.
+
+    Args:
+        cell: The cell's name in the file, as in `tiny-pwp`.
+        file: The baseline file.
+        task: The task whose baselines it holds.
+        gated: Whether this run gates the cell.
+        update: What --bt-update-baselines asks for: all cells, new ones, or none.
+        source: Where baselines are read.
+
+    Raises:
+        BaselineError: The file cannot be read.
+    """
+    if update == "all" or (update == "new" and cell not in source.read(file, task)):
+        return "recording"
+    return "gated" if gated else "not_gated"
 
 
 def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, only_new: bool = False) -> list[str]:

@@ -17,7 +17,7 @@ class Scope:
     files: set[Path] = field(default_factory=set)
     """Test files that were collected."""
     able: Callable[[Suite, str], bool] = lambda _suite, _model: True
-    """Whether a model can do a suite's task: a cell that is never run for want of that shares no error budget."""
+    """Whether a model can do a suite's task. A cell whose model cannot never runs, and has no share of the budget."""
 
     @property
     def baselines(self) -> list[Path]:
@@ -52,6 +52,10 @@ class Scope:
             for name, recorded in read(path).items()
             if (path, name) in both and recorded.abilities
         }
+
+    def share(self, alpha: float, read: Callable[[Path], Mapping[str, Recorded]]) -> float:
+        """A cell's share of the session's error budget `alpha`."""
+        return alpha / max(1, len(self.gated(read)))
 
     def obsolete(self, read: Callable[[Path], Mapping[str, Recorded]]) -> dict[Path, tuple[str, ...]]:
         """Recorded cells that no suite has, by file; what was not collected is never among them.

@@ -29,12 +29,12 @@ def abilities(
 ) -> tuple[Ability, ...]:
     """Measure each task on the base model and on every seed's adapter, by seed; `limit` takes the first documents.
 
-    What is greedy, or a matter of likelihoods, is computed once for each weights. Raises DataError for tasks that
+    What is greedy, or a matter of likelihoods, is computed once for the same weights. Raises DataError for tasks that
     cannot be loaded or are named twice.
     """
     if isinstance(wanted, str | Path | Mapping | Task):
         raise DataError(f"harness() takes a list of lm-eval tasks, as in harness([{wanted!r}])")
-    tasks = [pair for each in wanted for pair in _loaded(each, form, folder)]
+    tasks = [loaded for named in wanted for loaded in _loaded(named, form, folder)]
     names = [str(task.task_name) for task, _ in tasks]
     if not names or len(set(names)) < len(names):
         raise DataError(f"harness() takes different lm-eval tasks, at least one: got {', '.join(names) or 'none'}")
@@ -73,7 +73,8 @@ def _ability(
         key = (adapter.digest if adapter else "", seed if samples(task) else 0)
         if key not in measured:
             scores = measure(task, EngineLM(engine, adapter, key[1]), form, documents)
-            ids, measured[key] = tuple(each.id for each in scores), tuple(each.score for each in scores)
+            ids = tuple(score.id for score in scores)
+            measured[key] = tuple(score.score for score in scores)
         progress.advance(len(ids))
         return measured[key]
 
@@ -81,7 +82,7 @@ def _ability(
     after: Rows = tuple(row(adapter, seed) for seed, adapter in adapters.items())
     about = engine.describe()
     provenance = {name: about[name] for name in ("model", "revision", "weights", "backend") if about.get(name)}
-    provenance["adapters"] = " ".join(each.digest if each else "none" for each in adapters.values())
+    provenance["adapters"] = " ".join(adapter.digest if adapter else "none" for adapter in adapters.values())
     facts = identity(task, form)
     if documents is not None:
         facts["documents"] += f", the first {len(documents)}"

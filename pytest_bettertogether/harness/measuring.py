@@ -65,21 +65,23 @@ def measure(task: Any, lm: Any, form: Form, documents: Sequence[int] | None = No
     samples = found["samples"][task.task_name]
     wanted = metric_key(task, form)
     metric, _, name = wanted.partition(",")
-    mine = sorted((each for each in samples if each["filter"] == name), key=lambda each: int(each["doc_id"]))
-    return [
-        ExampleScore(f"{each['doc_id']}", _score(each, metric, task.task_name), *_said(each, task)) for each in mine
-    ]
+    mine = sorted((sample for sample in samples if sample["filter"] == name), key=lambda one: int(one["doc_id"]))
+    scores = []
+    for sample in mine:
+        unparsable, said = _said(sample, task)
+        scores.append(ExampleScore(str(sample["doc_id"]), _score(sample, metric, task.task_name), unparsable, said))
+    return scores
 
 
 def metric_key(task: Any, form: Form) -> str:
     """The score in lm-eval's notation, `metric,filter`. Raises DataError for one that the task does not have."""
     metrics = list(task.aggregation())
-    filters = [each["name"] for each in task.get_config("filter_list") or ()] or ["none"]
+    filters = [entry["name"] for entry in task.get_config("filter_list") or ()] or ["none"]
     for kind, asked, there in (("metric", form.metric, metrics), ("filter", form.filter, filters)):
         if asked and asked not in there:
             raise DataError(f"lm-eval task {task.task_name!r} has no {kind} {asked!r}: it has {', '.join(there)}")
     better = task.higher_is_better()
-    good = [each for each in metrics if better.get(each, True)]
+    good = [metric for metric in metrics if better.get(metric, True)]
     if not (form.metric or good):
         raise DataError(f"lm-eval task {task.task_name!r} has no metric of which more is better: {', '.join(metrics)}")
     if form.metric and not better.get(form.metric, True):
@@ -97,7 +99,7 @@ def identity(task: Any, form: Form) -> dict[str, str]:
         "task": str(task.task_name),
         "version": str(task.VERSION),
         "score": metric_key(task, form),
-        "documents": digest([plain(each) for each in task.eval_docs])[:16],
+        "documents": digest([plain(document) for document in task.eval_docs])[:16],
         "marking": digest({key: repr(config.get(key)) for key in MARKED})[:16],
         "prompts": digest([prompts, shown])[:16],
     }
@@ -133,18 +135,18 @@ def shots(task: Any, form: Form) -> int:
 def plain(document: Mapping[str, Any]) -> dict[str, Any]:
     """A document as values that JSON can hold; what else there is becomes text."""
 
-    def value(each: Any) -> Any:
-        if isinstance(each, Mapping):
-            return {str(key): value(inner) for key, inner in each.items()}
-        if isinstance(each, list | tuple):
-            return [value(inner) for inner in each]
-        if each is None or isinstance(each, str | bool | int):
-            return each
-        if isinstance(each, numbers.Real) and math.isfinite(each):
-            return float(each)
-        return str(each)
+    def value(held: Any) -> Any:
+        if isinstance(held, Mapping):
+            return {str(key): value(inner) for key, inner in held.items()}
+        if isinstance(held, list | tuple):
+            return [value(inner) for inner in held]
+        if held is None or isinstance(held, str | bool | int):
+            return held
+        if isinstance(held, numbers.Real) and math.isfinite(held):
+            return float(held)
+        return str(held)
 
-    return {str(key): value(each) for key, each in document.items()}
+    return {str(key): value(held) for key, held in document.items()}
 
 
 def _prepare(task: Any, form: Form) -> None:
@@ -156,7 +158,7 @@ def _score(sample: Mapping[str, Any], metric: str, task: str) -> float:
     value = sample.get(metric)
     score = _number(value)
     if not 0.0 <= score <= 1.0:
-        usable = [each for each in sample["metrics"] if 0.0 <= _number(sample[each]) <= 1.0]
+        usable = [name for name in sample["metrics"] if 0.0 <= _number(sample[name]) <= 1.0]
         raise MetricError(
             f"lm-eval task {task!r}: {metric} is {value!r} on document {sample['doc_id']}, and a score is one number "
             f"within 0...1 for each document: name another metric ({', '.join(usable) or 'this task has none'})"

@@ -209,7 +209,7 @@ def pytest_runtest_makereport(
         from .outcomes import properties, sections
 
         # JUnit XML takes them from the report on tear-down, which gets the item's; of a repeated item, the last.
-        others = [each for each in item.user_properties if not each[0].startswith("bettertogether.")]
+        others = [pair for pair in item.user_properties if not pair[0].startswith("bettertogether.")]
         item.user_properties[:] = [*others, *properties(record)]
         report.sections.extend(sections(attempt, record))
         _session(item.config).running = None

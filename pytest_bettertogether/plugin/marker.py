@@ -43,11 +43,11 @@ def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None
     own = _strategies(node, mark, "strategies") or PAPER
     strategies = chosen or own
     gate = _strategies(node, mark, "gate")
-    never = [each.id for each in gate or () if each not in own]
+    never = [strategy.id for strategy in gate or () if strategy not in own]
     if never:
         raise pytest.Collector.CollectError(
             f"{node.nodeid}: bettertogether(gate=...) names {', '.join(never)}, which is not among the strategies "
-            f"{', '.join(each.id for each in own)}: it would never be gated"
+            f"{', '.join(strategy.id for strategy in own)}: it would never be gated"
         )
     gated = tuple(dict.fromkeys((*own, *strategies))) if gate is None else gate
     return Suite(name, task, baseline_file(node.path, name), strategies, own, gated)

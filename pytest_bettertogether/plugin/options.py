@@ -196,16 +196,16 @@ OPTIONS = (
 def add_options(parser: pytest.Parser) -> None:
     """All options in one group, and the ini twins of those worth keeping in a file."""
     group = parser.getgroup("bettertogether", "language-model programs: optimise, evaluate, gate")
-    for each in OPTIONS:
-        kwargs: dict[str, Any] = {"action": "append"} if each.many else {}
-        group.addoption(
-            f"--bt-{each.name}", dest=each.ini, type=each.parse, metavar=each.metavar, help=each.help, **kwargs
-        )
-        twin = f"As --bt-{each.name}{', one per line' if each.many else ''}. {each.help}"
-        if each.many:
-            parser.addini(each.ini, twin, type="linelist", default=[])
+    for option in OPTIONS:
+        details: dict[str, Any] = {"dest": option.ini, "type": option.parse, "metavar": option.metavar}
+        if option.many:
+            details["action"] = "append"
+        group.addoption(f"--bt-{option.name}", help=option.help, **details)
+        twin = f"As --bt-{option.name}{', one per line' if option.many else ''}. {option.help}"
+        if option.many:
+            parser.addini(option.ini, twin, type="linelist", default=[])
         else:
-            parser.addini(each.ini, twin, type="string", default="")
+            parser.addini(option.ini, twin, type="string", default="")
     group.addoption(
         "--bt-offline",
         action="store_true",
@@ -283,10 +283,10 @@ def asked(config: pytest.Config) -> bool:
     # Not by truth: 0 is a value.
     if any(
         config.getoption(name) not in (None, False)
-        for name in (*(each.ini for each in OPTIONS), *(f"bt_{flag}" for flag in flags))
+        for name in (*(option.ini for option in OPTIONS), *(f"bt_{flag}" for flag in flags))
     ):
         return True
     try:
-        return any(config.getini(name) for name in (*(each.ini for each in OPTIONS), "bt_offline"))
+        return any(config.getini(name) for name in (*(option.ini for option in OPTIONS), "bt_offline"))
     except (ValueError, pytest.UsageError):  # a value that cannot be read: read_settings says which
         return True

@@ -52,7 +52,7 @@ def measure(
     try:
         how = Form(**form)
     except TypeError:
-        pytest.fail(f"harness() takes {', '.join(each.name for each in fields(Form))}, got {form}", pytrace=False)
+        pytest.fail(f"harness() takes {', '.join(field.name for field in fields(Form))}, got {form}", pytrace=False)
     found = _work(session, attempt, lambda cells: side_effects(cells, attempt.suite, model, result, tasks, how))
     own = result.strategy == attempt.strategy
     if own:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..gate.baselines import Source
     from ..gate.scope import Scope
     from ..gate.verdict import Baseline, Terms
-    from ..results.statuses import Mode, Status
+    from ..results.statuses import Status
 
 SHAPING = (
     *("--bt-model", "--bt-backend", "--bt-server", "--bt-engine", "--bt-seeds", "--bt-set", "--bt-strategy"),
@@ -136,7 +136,7 @@ class Session:
         from ..gate.verdict import Terms
 
         settings = self.settings
-        share = settings.alpha / max(1, len(self.scope.gated(self.source.read)))
+        share = self.scope.share(settings.alpha, self.source.read)
         return Terms(share, settings.margin, settings.detect, settings.too_small_fails)
 
     def begin(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> Attempt:
@@ -157,16 +157,13 @@ class Session:
 
     def baseline(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> "Baseline":
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
+        from ..gate.recording import mode_of
         from ..gate.verdict import Baseline, find
 
         settings, gated, cell = self.settings, strategy in suite.gate, f"{model.name}-{strategy.id}"
-        mode: Mode = "gated"
-        if settings.update_baselines == "all" or (
-            settings.update_baselines == "new" and cell not in self.source.read(suite.baselines, suite.name)
-        ):
-            mode = "recording"
-        elif not (settings.gate and gated):
-            mode = "not_gated"
+        mode = mode_of(
+            cell, suite.baselines, suite.name, settings.gate and gated, settings.update_baselines, self.source
+        )
         root = node.config.rootpath
         shown = suite.baselines.relative_to(root) if suite.baselines.is_relative_to(root) else suite.baselines
         baseline = Baseline(cell, suite.baselines, mode, self.terms, _accept(node), str(shown), gated)
@@ -191,7 +188,7 @@ class Session:
             from ..journal.store import damage_line
 
             yield damage_line(self.damaged)
-        halved = sum(each.paid.halved for each in self.records)
+        halved = sum(record.paid.halved for record in self.records)
         if halved:
             yield (
                 f"memory: {halved} batch{'' if halved == 1 else 'es'} did not fit and went on in smaller ones: "

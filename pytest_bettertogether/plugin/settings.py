@@ -70,7 +70,7 @@ class Settings:
 
 def read_settings(config: pytest.Config) -> Settings:
     """The options as values. Raises pytest.UsageError, in one line, for those that cannot be served."""
-    value = {each.name: _value(config, each) for each in OPTIONS}
+    value = {option.name: _value(config, option) for option in OPTIONS}
     update = config.getoption("bt_update_baselines")
     _check_writing(config, update, value)
     offline = _offline(config)
@@ -196,11 +196,12 @@ def _models(config: pytest.Config, value: Mapping[str, Any], offline: bool) -> t
         ]
     except ValueError as error:
         raise pytest.UsageError(f"{_origin(config, 'set')}: {error}") from None
-    told = {
-        key.strip(): read_argument(text) for key, _, text in (each.partition("=") for each in value["engine"] or ())
-    }
+    arguments = {}
+    for pair in value["engine"] or ():
+        key, _, text = pair.partition("=")
+        arguments[key.strip()] = read_argument(text)
     try:
-        models = [choose(model, value["backend"] or "", value["server"] or "", told) for model in models]
+        models = [choose(model, value["backend"] or "", value["server"] or "", arguments) for model in models]
         for model in models if offline else ():
             check_offline(model)
     except ValueError as error:
@@ -257,6 +258,6 @@ def _path(origin: str, base: Path, written: str) -> Path:
 
 def _writable(origin: str, folder: Path) -> None:
     """Raise UsageError unless files can be written into `folder`, once it is made."""
-    home = next(each for each in (folder, *folder.parents) if each.exists())
+    home = next(path for path in (folder, *folder.parents) if path.exists())
     if not home.is_dir() or not os.access(home, os.W_OK):
         raise pytest.UsageError(f"{origin}: cannot write to {home}: name a folder that can be written, or made")

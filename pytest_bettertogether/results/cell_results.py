@@ -131,7 +131,7 @@ class SeedResult:
     @property
     def score(self) -> float:
         """The mean over the test split, within 0...1."""
-        return math.fsum(each.score for each in self.examples) / len(self.examples)
+        return math.fsum(example.score for example in self.examples) / len(self.examples)
 
 
 @dataclass(frozen=True, repr=False, order=False)
@@ -174,26 +174,26 @@ class CellResult:
     @property
     def refused(self) -> str:
         """Why it was refused, or the empty string."""
-        return next((f"seed {each.seed}: {each.refused}" for each in self.seeds if each.refused), "")
+        return next((f"seed {seed.seed}: {seed.refused}" for seed in self.seeds if seed.refused), "")
 
     @property
     def score(self) -> float:
         """Mean over seeds and test examples, within 0...1; raises ValueError for a refused cell."""
         if self.refused:
             raise ValueError(f"{self.task}[{self.id}] has no score, it was refused: {self.refused}")
-        return math.fsum(each.score for each in self.seeds) / len(self.seeds)
+        return math.fsum(seed.score for seed in self.seeds) / len(self.seeds)
 
     @property
     def outcomes(self) -> list[list[float]]:
         """Scores [seed][example], in the order of the test split."""
-        return [[each.score for each in seed.examples] for seed in self.seeds]
+        return [[example.score for example in seed.examples] for seed in self.seeds]
 
     @property
     def extra(self) -> dict[str, float]:
         """The task's further metrics by name, each the mean over seeds and test examples, within 0...1."""
-        examples = [each for seed in self.seeds for each in seed.examples]
+        examples = [example for seed in self.seeds for example in seed.examples]
         names = examples[0].extra if examples else {}
-        return {name: math.fsum(each.extra[name] for each in examples) / len(examples) for name in names}
+        return {name: math.fsum(example.extra[name] for example in examples) / len(examples) for name in names}
 
     @property
     def n(self) -> int:
