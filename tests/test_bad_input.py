@@ -238,7 +238,7 @@ def test_a_wrong_strategy_asked_for_in_a_test_points_at_the_test(suite):
         (
             "        self.say =",
             "        1 / 0\n        self.say =",
-            "*--bt-plan: task 'parity': ZeroDivisionError at *.py:8: *",
+            "*--bt-plan: task 'parity': ZeroDivisionError at test_parity.py:7: division by zero",
         ),
         ("rows[40:80]", "[]", "*--bt-plan: the dev split is empty"),
     ],
