@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 
 pytest.importorskip("torch", reason="engine tests need the hf extra")
-pytest.importorskip("openai", reason="engine tests need the server extra")
+pytest.importorskip("httpx2", reason="engine tests need the server extra")
 
 from faults import before
 

@@ -26,7 +26,7 @@ from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.pipeline.data import Example
 from pytest_bettertogether.pipeline.errors import BackendError, DataError, ProgramError
 from pytest_bettertogether.pipeline.state import ProgramState
-from pytest_bettertogether.retrieval import Chosen, colbert
+from pytest_bettertogether.retrieval import Chosen
 from pytest_bettertogether.retrieval.searching import Searches
 from pytest_bettertogether.running.lockstep import run_program
 
@@ -123,7 +123,7 @@ def test_wikipedia_offline_says_what_is_missing(tmp_path, monkeypatch):
 @pytest.fixture
 def server(monkeypatch):
     """A search server as ColBERT's: real HTTP on the loopback interface; `asked` are the requests."""
-    monkeypatch.setattr(colbert, "PAUSE", 0.01)
+    monkeypatch.setattr("pytest_bettertogether.engines.server.delivery.FIRST_PAUSE", 0.01)
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -176,9 +176,15 @@ def replace_k(site, k):
     return Retrieve(site.retriever, k)
 
 
-@pytest.mark.parametrize(("query", "requests"), [("missing", 1), ("wrong", 4)])
-def test_a_server_without_an_answer_is_an_error_that_names_it(server, query, requests):
-    with pytest.raises(BackendError, match=rf"the search server colbert {server.url} did not answer '{query}': "):
+@pytest.mark.parametrize(
+    ("query", "requests", "said"),
+    [
+        ("missing", 1, r"refused the query 'missing' \(HTTP 404\): "),
+        ("wrong", 4, "did not answer a request in 4 attempts, the last: a reply that is no answer: expected topk"),
+    ],
+)
+def test_a_server_without_an_answer_is_an_error_that_names_it(server, query, requests, said):
+    with pytest.raises(BackendError, match=f"the search server colbert {server.url} {said}"):
         ColBERT(server.url).open(Where()).search([query], 3)
     assert len(server.asked) == requests
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,10 +19,18 @@ BACKENDS: Mapping[str, str] = {
 BLOCKS: Mapping[str, int] = {"vllm": 0}
 """`search.block` of engines for which one large batch is cheaper than asking fewer things: all of V at once."""
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 Arguments = Mapping[str, Any]
 """What an engine is told by `--bt-engine KEY=VALUE`, or by a model's registration."""
+
+
+DAY = 86_400
+"""Seconds of a day."""
+
+MIB = 1 << 20
+"""Bytes of a mebibyte."""
+
+NO_ANSWER = ("retry", "invalid", "unparsable")
+"""What becomes of a server's reply that brings no answer: repeated and then an error, an error at once, or scored 0."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +40,41 @@ class ServerOptions:
     concurrency: int = 16
     """Requests under way at once."""
     timeout: float = 120.0
-    """Seconds that a request may take."""
+    """Seconds that a request may take in all, from its connection to the last byte of the reply."""
     retries: int = 10
     """How often a request is repeated that was not answered."""
+    max_wait: float = 600.0
+    """Seconds that a request may wait in all before its repetitions, the server's Retry-After included."""
+    max_reply_mib: int = 16
+    """Mebibytes that a reply may have, decompressed."""
     errors: int = 200
     """Requests of a run that may fail, beyond as many as were answered."""
+    no_answer: str = "retry"
+    """What becomes of a reply without an answer (null content, a refusal, a content filter): `retry` repeats it twice,
+    after which the cell is invalid; `invalid` does not repeat it; `unparsable` scores it 0, as the user then said."""
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key."""
 
     def __post_init__(self) -> None:
-        counts = (self.retries, self.errors)
-        if self.concurrency < 1 or self.timeout <= 0 or min(counts) < 0 or not self.api_key_env:
-            raise ValueError(f"{self} has a value that cannot be: concurrency from 1, timeout above 0, others from 0")
+        if not (
+            1 <= self.concurrency <= 4096
+            and 0 < self.timeout <= DAY
+            and 0 <= self.max_wait <= DAY
+            and 1 <= self.max_reply_mib <= 1024
+            and min(self.retries, self.errors) >= 0
+            and self.no_answer in NO_ANSWER
+            and self.api_key_env
+        ):
+            raise ValueError(
+                f"{self} has a value that cannot be: concurrency from 1 to 4096, timeout above 0 and max_wait from 0, "
+                f"both to {DAY} s, max_reply_mib from 1 to 1024, retries and errors from 0, "
+                f"no_answer {', '.join(NO_ANSWER)}"
+            )
 
     @classmethod
     def of(cls, arguments: Arguments) -> "ServerOptions":
         """Raises ValueError that says what is known, or which type was expected."""
-        known = {each.name: type(each.default) for each in fields(cls)}
+        known = {option.name: type(option.default) for option in fields(cls)}
         for key, value in arguments.items():
             if key not in known:
                 raise ValueError(f"{key}: the server engine knows {', '.join(known)}")
@@ -100,8 +127,8 @@ def missing(backend: str) -> str:
             "vLLM is not installed: pip install 'pytest-bettertogether[vllm]', or for a machine without a GPU what "
             "the README says under Engines"
         )
-    if backend == "server" and not find_spec("openai"):
-        return "the openai client is not installed: pip install 'pytest-bettertogether[server]'"
+    if backend == "server" and not find_spec("httpx2"):
+        return "the HTTP client httpx2 is not installed: pip install 'pytest-bettertogether[server]'"
     return ""
 
 
@@ -112,19 +139,30 @@ def is_url(text: str) -> bool:
 
 def check_url(text: str) -> None:
     """Raise ValueError for a URL that holds what must not be written down, or no server."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname, parts.port
+        spelt = parts.scheme in ("http", "https") and host and text.isprintable() and " " not in text
+    except ValueError:  # a port that is no number or above 65535, or half a bracket
+        spelt = ""
+    if not spelt:
+        raise ValueError(
+            f"{text!r}: expected http://host:port/v1 with a port up to 65535, and #model-name where it serves several"
+        )
     if parts.username or parts.password or parts.query:
         raise ValueError(
             "the URL of a server must not hold credentials or a query, for it goes into reports: "
             "put the key into the environment variable OPENAI_API_KEY"
         )
-    if not parts.hostname:
-        raise ValueError(f"{text!r}: expected http://host:port/v1, and #model-name where it serves several")
 
 
 def is_local(url: str) -> bool:
     """Whether a server's URL stays on this machine."""
-    return urlsplit(url).hostname in LOOPBACK
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def split_url(text: str) -> tuple[str, str]:

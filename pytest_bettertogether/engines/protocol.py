@@ -37,6 +37,9 @@ class Completion:
     completion_tokens: int
     truncated: bool = False
     """Cut off at `max_tokens`."""
+    unanswered: str = ""
+    """Why the reply brought no answer (a refusal, a content filter), of which `text` is then empty. It is an outcome of
+    its own: not an answer of "", never kept in a journal, and unparsable to a program."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,17 @@ class Arriving(Protocol):
     ) -> None:
         """Complete every prompt; `arrived` hears of each, with its place among the prompts, in any order."""
         ...
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """An engine that repeats what failed, and waits before it does.
+
+    Whoever uses it may replace `waits`, which is called before each wait with its seconds and the reason. What that
+    raises ends the waiting.
+    """
+
+    waits: Callable[[float, str], None]
 
 
 def untrainable(backend: object) -> str:

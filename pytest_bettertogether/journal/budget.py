@@ -34,6 +34,12 @@ class Budget:
         if self.stopped:
             raise BudgetError(f"{self.stopped}; {AGAIN}")
 
+    def allow_wait(self, seconds: float, why: str) -> None:
+        """Before a wait for others, of so many seconds. Raises BudgetError if it ended beyond the minutes."""
+        if self.minutes is not None and (self.clock() - self._began + seconds) / 60 >= self.minutes:
+            self.stopped = self.stopped or f"--bt-max-minutes={self.minutes:g}: {why}, which would end beyond them"
+            raise BudgetError(f"{self.stopped}; {AGAIN}")
+
     def begin(self) -> None:
         """Before a cell. Raises BudgetError if an earlier one was stopped."""
         if self.stopped:

@@ -8,6 +8,7 @@ noise; adapter; and all that the engine says of itself, down to the revision of 
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..engines.protocol import (
     Scoring,
     Training,
     TrainingRow,
+    Waiting,
     untrainable,
 )
 from ..pipeline.adapter import Adapter, adapter_digest
@@ -36,6 +38,9 @@ from .store import Journal
 
 KEYS = 3
 """Version of the keys' own form; another one meets nothing that was kept before."""
+
+WORTH_SAYING = 2.0
+"""Seconds of an engine's wait from which on the progress display tells of it."""
 
 UNTRAINED = {"attempts", "min_traces"}
 """Values of the recipe that decide what is trained on, not how."""
@@ -58,6 +63,8 @@ class Journaled:
         self.budget = budget or Budget()
         self.identity = engine.describe()
         self.paid, self.train_steps = Usage(), 0
+        if isinstance(engine, Waiting):
+            engine.waits = self._engine_waits
 
     @property
     def halved(self) -> int:
@@ -144,7 +151,8 @@ class Journaled:
         prompt_tokens = sum(each.prompt_tokens for each in completions)
         self._spend(Usage(len(completions), prompt_tokens, sum(each.completion_tokens for each in completions)))
         kept = [[each.text, each.prompt_tokens, each.completion_tokens, each.truncated] for each in completions]
-        self.journal.put(key, kept)
+        if not any(completion.unanswered for completion in completions):  # no answer, and a later run may get one
+            self.journal.put(key, kept)
 
     def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
         """As `generate`. Raises BackendError where the engine cannot say how likely a text is."""
@@ -236,6 +244,12 @@ class Journaled:
 
     def _waits(self, seconds: float) -> None:
         self.say(f"another process trains this adapter, waiting for it, {seconds:.0f} s")
+
+    def _engine_waits(self, seconds: float, why: str) -> None:
+        told = f"{why}, asked again in {seconds:.0f} s"
+        self.budget.allow_wait(seconds, told)
+        if seconds >= WORTH_SAYING:
+            self.say(f"{told}, from {time.strftime('%H:%M:%S')} on")
 
     def _trained(self, key: str) -> Training | None:
         """The training kept under `key`, if its adapter is whole."""

@@ -1,28 +1,27 @@
 """A ColBERTv2 server, as the paper used one: one GET request for each query."""
 
-import json
-import time
-import urllib.error
-import urllib.request
+import asyncio
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+from ..engines.kinds import ServerOptions, is_local
 from ..pipeline.errors import BackendError, DataError
 from ..pipeline.where import Where
 
-TRIES, PAUSE, TIMEOUT = 4, 1.0, 30.0
-"""Requests for one query at most, seconds before the second (then twice as many each time), seconds of each."""
+if TYPE_CHECKING:  # the HTTP client is loaded when a server is opened
+    from ..engines.server.delivery import Delivery
 
-AT_ONCE = 8
-"""Requests under way together."""
+OPTIONS = ServerOptions(concurrency=8, timeout=30.0, retries=3, max_reply_mib=16, errors=sys.maxsize)
+"""How the server is asked: each query is given up by itself, and a search that gives one up fails."""
 
 LONGEST = 2000
 """Characters of a query that are sent: ColBERT reads 32 tokens, and addresses have a limit."""
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,18 @@ class ColBERT:
     url: str
 
     def open(self, where: Where) -> "Server":
-        """The server; it is not asked yet. Raises DataError where that needs a network which may not be used."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DataError(f"--bt-retrieval={self.url}: expected http://host:port/path")
-        if where.offline and parts.hostname not in LOOPBACK:
+        """Return the server; it is not asked yet. Raises DataError where that needs what is missing or forbidden."""
+        try:
+            parts = urlsplit(self.url)
+            known = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        except ValueError:  # a port that is no number or above 65535, or half a bracket
+            known = None
+        if not known or not self.url.isprintable() or " " in self.url:
+            raise DataError(f"--bt-retrieval={self.url}: expected http://host:port/path with a port up to 65535")
+        if where.offline and not is_local(self.url):
             raise DataError(f"--bt-offline forbids to ask the search server {parts.hostname}: use --bt-retrieval=pool")
+        if not find_spec("httpx2"):
+            raise DataError("a search server needs an HTTP client: pip install 'pytest-bettertogether[server]'")
         return Server(self.url)
 
 
@@ -56,30 +61,51 @@ class Server:
         self.identity = f"colbert {parts.scheme}://{parts.hostname}{port}{parts.path}"  # without a password in it
 
     def search(self, queries: Sequence[str], k: int) -> list[list[str]]:
-        """What the server has for each query. Raises BackendError where it gives no answer."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda query: self._ask(query, k), queries))
+        """Return what the server has for each query. Raises BackendError where it gives no answer."""
+        with ThreadPoolExecutor(1) as pool:  # its own thread, for a notebook's has an event loop that is running
+            return pool.submit(lambda: asyncio.run(self._search(queries, k))).result()
 
-    def _ask(self, query: str, k: int) -> list[str]:
-        address = f"{self.url}{'&' if '?' in self.url else '?'}{urlencode({'query': query[:LONGEST], 'k': k})}"
-        for attempt in range(TRIES):
-            try:
-                with urllib.request.urlopen(address, timeout=TIMEOUT) as reply:  # noqa: S310 - open() checked its scheme
-                    return _passages(json.load(reply), k)
-            except urllib.error.HTTPError as error:
-                error.close()
-                cause: Exception = error
-                if error.code < 500 and error.code != 429:
-                    break
-            except (OSError, ValueError) as error:
-                cause = error
-            if attempt + 1 < TRIES:
-                time.sleep(PAUSE * 2**attempt)
-        raise BackendError(f"the search server {self.identity} did not answer {query[:60]!r}: {cause}") from cause
+    async def _search(self, queries: Sequence[str], k: int) -> list[list[str]]:
+        from ..engines.server.delivery import Delivery
+        from ..engines.server.exchange import Exchange
+
+        exchange = Exchange(self.url, OPTIONS, configurable=False)
+        delivery = Delivery(exchange, OPTIONS, f"the search server {self.identity}")
+        found: dict[int, list[str]] = {}
+
+        async def ask(place: int) -> None:
+            found[place] = await self._ask(delivery, queries[place], k)
+
+        try:
+            await delivery.all([partial(ask, place) for place in range(len(queries))])
+        finally:
+            await exchange.close()
+        return [found[place] for place in range(len(queries))]
+
+    async def _ask(self, delivery: "Delivery", query: str, k: int) -> list[str]:
+        from ..engines.server.delivery import Refused
+
+        address = f"{self.url}{'&' if '?' in self.url else '?'}{_encoded(query, k)}"
+        try:
+            return await delivery.ask(address, None, partial(_passages, k))
+        except Refused as refused:
+            raise BackendError(
+                f"{delivery.where} refused the query {query[:60]!r} (HTTP {refused.status}): {refused.text}"
+            ) from None
 
 
-def _passages(reply: Any, k: int) -> list[str]:
+def _encoded(query: str, k: int) -> str:
+    """Return the query as part of an address; halves of characters, which a model may emit, become question marks."""
+    return urlencode({"query": query[:LONGEST], "k": k}, errors="replace")
+
+
+def _passages(k: int, reply: Any) -> list[str]:
+    """Return the texts of a reply. Raises Malformed."""
+    from ..engines.server.delivery import Malformed
+
     topk = reply.get("topk") if isinstance(reply, dict) else None
-    if not isinstance(topk, list) or not all(isinstance(each, dict) and "text" in each for each in topk):
-        raise ValueError(f"expected topk, a list of objects with a text, got {str(reply)[:80]}")
-    return [str(each["text"]) for each in topk[:k]]
+    if not isinstance(topk, list) or not all(
+        isinstance(hit, dict) and isinstance(hit.get("text"), str) for hit in topk
+    ):
+        raise Malformed("expected topk, a list of objects with a text")
+    return [hit["text"].encode("utf-8", "replace").decode() for hit in topk[:k]]

@@ -156,7 +156,7 @@ def _trace(run: Run, signatures: Mapping[str, Signature], form: Form) -> tuple[C
         CallRecord(
             predictor=call.predictor,
             asked=cut(form.turns(signatures[call.predictor], (), call.inputs)[-1][1]),
-            completion=cut(call.completion.text),
+            completion=cut(_words(call.completion)),
             fields=None if call.outputs is None else as_text(call.outputs),
             passages={
                 name: tuple(cut(str(each)) for each in value)
@@ -193,8 +193,13 @@ def asked_signatures(program: Program, state: ProgramState) -> dict[str, Signatu
 def said(run: Run) -> dict[str, str]:
     """What came out of a run, for people: the prediction's fields, or else its last completion."""
     if run.prediction is None:
-        return {"completion": cut(run.trace[-1].completion.text, SAID)}
+        return {"completion": cut(_words(run.trace[-1].completion), SAID)}
     return as_text(run.prediction, SAID)
+
+
+def _words(completion: Completion) -> str:
+    """Return a completion for people: its text, or why there is none."""
+    return f"(no answer: {completion.unanswered})" if completion.unanswered else completion.text
 
 
 def usage(runs: Sequence[Run]) -> Usage:

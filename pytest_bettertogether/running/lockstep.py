@@ -178,6 +178,8 @@ class _Flight(greenlet.greenlet):
         self.predictor, self.name, self.inputs = predictor, self.names[id(predictor)], inputs
         completion: Completion = self.hub.switch()
         try:
+            if completion.unanswered:
+                raise Unparsable(completion.unanswered)
             outputs = self.form.parse(predictor.signature, completion.text)
         except Unparsable:
             self.trace.append(Call(self.name, inputs, None, completion))

@@ -1,4 +1,4 @@
-"""The server engine: any OpenAI-compatible server, asked through the `openai` client.
+"""The server engine: any OpenAI-compatible server, asked over plain HTTP.
 
 Where there is a local copy of the weights, its tokenizer makes the very token ids that the other engines
 send, prompts are checked for length before anything is sent, and step w trains that copy; a vLLM server
@@ -6,22 +6,20 @@ then loads the adapters. Without one, chats and texts are sent as they are.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import openai
-
 from ...pipeline.adapter import Adapter
 from ...pipeline.errors import BackendError
 from ...pipeline.prompt import Message
 from ...pipeline.recipe import LoraTuning, Sampling
-from ..kinds import ServerOptions, is_local, split_url
+from ..kinds import ServerOptions, split_url
 from ..protocol import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
 from . import wire
 from .delivery import Delivery, Refused
+from .exchange import Exchange, Failed, Key
 
 if TYPE_CHECKING:  # models.py finds this module by name; the encoder needs transformers
     from ..hf.encoding import Encoder
@@ -29,8 +27,16 @@ if TYPE_CHECKING:  # models.py finds this module by name; the encoder needs tran
 
 T = TypeVar("T")
 
-KNOCKS = 3
+FIRST_CONTACT_RETRIES = 3
 """How often a server is asked again that does not answer at the very first."""
+
+NO_ANSWER_RETRIES = 2
+"""How often a request is repeated whose reply brought no answer: another one may, but as a rule does not."""
+
+NO_SCORE = "which is never a score (--bt-engine=no_answer=unparsable makes it 0)"
+
+UNLISTED = (404, 405, 501)
+"""HTTP statuses of a server that does not list its models."""
 
 
 class Server:
@@ -41,18 +47,9 @@ class Server:
         self.url, served = split_url(model.server)
         self.where, self.limit = f"server {self.url}", "max_tokens"
         options = ServerOptions.of(model.engine)
-        key = os.environ.get(options.api_key_env, "")
+        key = Key(options.api_key_env)
+        self.delivery = Delivery(Exchange(self.url, options, key), options, self.where, key)
         self._runner = asyncio.Runner()
-        # A proxy that the environment names would be asked for the server on this very machine.
-        http = openai.DefaultAsyncHttpxClient(trust_env=not is_local(self.url), timeout=options.timeout)
-        client = openai.AsyncOpenAI(
-            api_key=key or "none",  # the client insists on one, servers without keys ignore it
-            base_url=self.url,
-            timeout=options.timeout,
-            max_retries=0,  # repeating is counted, and done in one place
-            http_client=http,
-        )
-        self.delivery = Delivery(client, options, self.where, key)
         try:
             self.encoder, self.identity = _copy(model, offline)
             self._meet(served)
@@ -62,8 +59,17 @@ class Server:
 
     def close(self) -> None:
         """Close the connections."""
-        self._runner.run(self.delivery.client.close())
+        self._runner.run(self.delivery.exchange.close())
         self._runner.close()
+
+    @property
+    def waits(self) -> Callable[[float, str], None]:
+        """What hears of each wait before a request is repeated: its seconds, and why."""
+        return self.delivery.waits
+
+    @waits.setter
+    def waits(self, hears: Callable[[float, str], None]) -> None:
+        self.delivery.waits = hears
 
     def describe(self) -> dict[str, str]:
         """Which weights, as far as that is known; what serves them; how prompts are sent."""
@@ -106,21 +112,24 @@ class Server:
             self.encoder.check_prompts([len(ids or ()) for ids in encoded], sampling)
 
         async def one(i: int, name: str) -> None:
-            read = partial(wire.completion, prompts[i], encoded[i], sampling, self.encoder)
+            read = partial(self._completion, prompts[i], encoded[i], sampling)
             path, body = self._request(prompts[i], encoded[i], sampling)
             try:
                 completion = await self.delivery.ask(path, {"model": name, **body}, read)
             except Refused as refused:
-                if "max_completion_tokens" not in refused.text:
+                if refused.code == "content_filter":
+                    completion = self._filtered(refused.text)
+                elif "max_completion_tokens" in refused.text:
+                    self.limit = "max_completion_tokens"  # what some models of OpenAI's insist on
+                    path, body = self._request(prompts[i], encoded[i], sampling)
+                    completion = await self.delivery.ask(path, {"model": name, **body}, read)
+                else:
                     raise
-                self.limit = "max_completion_tokens"  # what some models of OpenAI's insist on
-                path, body = self._request(prompts[i], encoded[i], sampling)
-                completion = await self.delivery.ask(path, {"model": name, **body}, read)
             arrived(i, completion)
 
         async def wave() -> None:
             name = await self._named(adapter)
-            await self.delivery.all(partial(one, i, name) for i in range(len(prompts)))
+            await self.delivery.all([partial(one, i, name) for i in range(len(prompts))])
 
         self._run(wave())
 
@@ -146,7 +155,7 @@ class Server:
 
         async def wave() -> None:
             name = await self._named(adapter)
-            await self.delivery.all(partial(one, i, name) for i in range(len(items)))
+            await self.delivery.all([partial(one, i, name) for i in range(len(items))])
 
         self._run(wave())
         return [found[i] for i in range(len(items))]
@@ -195,27 +204,48 @@ class Server:
         """Ask the server what it has, which of it is meant, and whether it loads adapters."""
 
         async def meet() -> tuple[list[dict[str, Any]], bool, str]:
-            listed = await self.delivery.ask("/models", None, wire.models, retries=KNOCKS)
-            vllm = any(each.get("owned_by") == "vllm" for each in listed)
+            listed = await self._listed(served)
+            vllm = any(model.get("owned_by") == "vllm" for model in listed)
             loads = self.encoder is not None and await self._has_loading()
-            return listed, loads, await self._version() if vllm else str(listed[0].get("owned_by", ""))
+            return listed, loads, await self._version() if vllm else listed[0].get("owned_by") or ""
 
         listed, self.loads, self.version = self._run(meet())
-        names = [str(each["id"]) for each in listed if not each.get("parent")]  # adapters name their base
-        wanted = [name for name in (served, self.model.path, self.model.name) if name]
-        chosen = next((name for name in wanted if name in names), names[0] if not served and len(names) == 1 else None)
-        if chosen is None:
-            shown = ", ".join(sorted(names)[:20])
-            raise BackendError(
-                f"{self.where} has no model {wanted[0]!r}; it has {shown}: choose one as in {self.url}#{names[0]}"
-                if wanted
-                else f"{self.where} has several models, {shown}: choose one as in {self.url}#{names[0]}"
-            )
-        self.name = chosen
-        self.loaded = {str(each["id"]) for each in listed if each.get("parent")}
-        limit = next((each.get("max_model_len") for each in listed if each["id"] == chosen), None)
+        names = [model["id"] for model in listed if not model.get("parent")]  # adapters name their base
+        self.name = self._chosen(names, served)
+        self.loaded = {model["id"] for model in listed if model.get("parent")}
+        limit = next((model.get("max_model_len") for model in listed if model["id"] == self.name), None)
         if self.encoder and limit:
-            self.encoder.context = min(self.encoder.context, int(limit))
+            self.encoder.context = min(self.encoder.context, limit)
+
+    async def _listed(self, served: str) -> list[dict[str, Any]]:
+        """Return the models that the server lists; the one that the URL names where it lists none."""
+        try:
+            return await self.delivery.ask("/models", None, wire.models, retries=FIRST_CONTACT_RETRIES)
+        except Refused as refused:
+            if refused.status not in UNLISTED:
+                raise
+            if not served:
+                raise BackendError(
+                    f"{self.where} does not list its models (HTTP {refused.status} at {self.url}/models): check the "
+                    f"URL, which mostly ends in /v1, or name the model as in {self.url}#model-name"
+                ) from None
+            return [{"id": served}]
+
+    def _chosen(self, names: Sequence[str], served: str) -> str:
+        """Return which of the server's models is meant. Raises BackendError that says what there is."""
+        wanted = [name for name in (served, self.model.path, self.model.name) if name]
+        for name in wanted:
+            if name in names:
+                return name
+        if not served and len(names) == 1:
+            return names[0]
+        if not names:
+            raise BackendError(f"{self.where} lists adapters alone: name the model as in {self.url}#model-name")
+        shown = self.delivery.hidden(", ".join(sorted(names)[:20]))
+        problem = f"has no model {wanted[0]!r}; it has" if wanted else "has several models,"
+        raise BackendError(
+            f"{self.where} {problem} {shown}: choose one as in {self.url}#{self.delivery.hidden(names[0])}"
+        )
 
     async def _version(self) -> str:
         """Of a vLLM server, which tells it outside /v1."""
@@ -257,6 +287,21 @@ class Server:
         if self.version.startswith("vllm"):
             body |= wire.VLLM
         return wire.request(prompt, ids, body)
+
+    def _completion(self, prompt: Prompt, ids: list[int] | None, sampling: Sampling, reply: Any) -> Completion:
+        """Read a reply. Raises Failed where it brings no answer, unless that is to be scored."""
+        completion = wire.completion(prompt, ids, sampling, self.encoder, reply)
+        mode = self.delivery.options.no_answer
+        if completion.unanswered and mode != "unparsable":
+            repeated = NO_ANSWER_RETRIES if mode == "retry" else 0
+            raise Failed("a reply without an answer", f" ({completion.unanswered}), {NO_SCORE}", repeated)
+        return completion
+
+    def _filtered(self, text: str) -> Completion:
+        """Return the completion of a prompt that a content filter refused. Raises BackendError unless it is scored."""
+        if self.delivery.options.no_answer != "unparsable":
+            raise BackendError(f"{self.where} refused a prompt by its content filter ({text}), {NO_SCORE}")
+        return Completion("", 0, 0, unanswered="the server's content filter refused the prompt")
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
