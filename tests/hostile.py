@@ -35,6 +35,9 @@ MODELS = http({"data": [{"id": "tiny"}]})
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         with suppress(OSError, ValueError):  # whoever asked has gone
+            if self.rfile.peek(1)[:1] == b"\x16":  # a TLS handshake
+                self.send(*http("", "400 Bad Request"))
+                return
             line = self.rfile.readline().decode("latin-1")
             length = 0
             while (header := self.rfile.readline()).strip():

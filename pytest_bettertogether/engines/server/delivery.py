@@ -19,6 +19,9 @@ T = TypeVar("T")
 REPEATABLE = (408, 409, 425, 429)
 """HTTP statuses below 500 that may be gone the next time."""
 
+NOT_IMPLEMENTED = 501
+"""The HTTP status from 500 on that no repetition changes."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds to pause at most before the second attempt, and before any, unless the server asks for more."""
 
@@ -150,7 +153,7 @@ class Delivery:
             said, code = _complaint(reply.body)
             said = self.hidden(said)
             hopeless = reply.status not in REPEATABLE and reply.status < 500
-            if hopeless or code == "insufficient_quota":
+            if hopeless or reply.status == NOT_IMPLEMENTED or code == "insufficient_quota":
                 raise Refused(reply.status, said, code)
             raise Failed(f"HTTP {reply.status}", f" ({said})" if said else "", retry_after=_seconds(reply.retry_after))
         try:

@@ -1,4 +1,4 @@
-"""The server engine: any OpenAI-compatible server, asked over plain HTTP.
+"""The server engine: any OpenAI-compatible server, asked by HTTP.
 
 Where there is a local copy of the weights, its tokenizer makes the very token ids that the other engines
 send, prompts are checked for length before anything is sent, and step w trains that copy; a vLLM server

@@ -175,9 +175,8 @@ def _redirected(reply: httpx2.Response) -> Failed:
     """Return the failure of a redirect, which names where it leads without what a query may hold."""
     try:
         target = urlsplit(str(reply.url.join(reply.headers["location"])))
-        host = (target.hostname or "").encode("idna", "replace").decode("ascii", "replace")
         port = f":{target.port}" if target.port else ""
-        shown = plain(f"{target.scheme}://{host}{port}{target.path}")
+        shown = plain(f"{target.scheme}://{target.hostname}{port}{target.path}")
     except (ValueError, httpx2.InvalidURL):
         shown = "an address that is none"
     return Failed(
@@ -214,7 +213,10 @@ def _failure(error: Exception) -> Failed:
             return Failed(
                 "a request that cannot be sent", f" ({plain(str(cause))}): is the URL spelt right?", retries=0
             )
-    return Failed("the connection failed or was cut", f" ({type(error).__name__})")
+    return Failed(
+        "the connection failed or was cut",
+        f" ({type(error).__name__}; a server that speaks nothing but TLS wants https://)",
+    )
 
 
 def _unreadable(complaint: str) -> Failed:
