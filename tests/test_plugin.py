@@ -180,11 +180,17 @@ def test_scored_before_and_refused_now_fails(suite):
 
 
 @pytest.mark.parametrize(
-    "leaving", ['pytest.skip("no data here")', 'pytest.xfail("no data here")', 'raise SystemExit("no data here")']
+    "leaving",
+    [
+        'pytest.skip("no data here")',
+        'pytest.xfail("no data here")',
+        'raise SystemExit("no data here")',
+        'pytest.exit("no data here", returncode=0)',
+    ],
 )
 @pytest.mark.parametrize("place", ["data", "program", "metric", "baseline"])
 def test_a_task_cannot_leave_its_cell_and_be_green(suite, leaving, place):
-    kind = {"pytest.s": "Skipped", "pytest.x": "XFailed"}.get(leaving[:8], "SystemExit")
+    kind = {"pytest.s": "Skipped", "pytest.x": "XFailed", "pytest.e": "Exit"}.get(leaving[:8], "SystemExit")
     lines = {
         "data": SUITE.replace("    rows = [", f"    {leaving}\n    rows = ["),
         "program": SUITE.replace("        return self.say(", f"        {leaving}\n        return self.say("),

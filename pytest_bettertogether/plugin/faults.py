@@ -13,7 +13,7 @@ from ..pipeline.errors import BetterTogetherError
 OURS = str(Path(__file__).parent.parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 LEAVING = (pytest.skip.Exception, pytest.xfail.Exception, SystemExit)
-"""How a task's code may try to leave its cell without an error."""
+"""How a task's code may try to leave its cell without an error; `leaves` knows one way more."""
 BROKEN = (Exception, pytest.fail.Exception, *LEAVING)
 """Whatever breaks a cell. The `fail` of pytest is no Exception, and pytest-timeout uses it."""
 
@@ -37,6 +37,12 @@ def raise_for_user(error: BaseException) -> NoReturn:
     if meant:
         raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
     raise error
+
+
+def leaves(error: BaseException) -> bool:
+    """Whether the error would let a cell go unreported in a green run: a skip, an expected failure, an end."""
+    ended = isinstance(error, pytest.exit.Exception) and error.returncode == 0
+    return ended or isinstance(error, LEAVING)
 
 
 def users_line(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from ..results.cell_records import Paid
 from ..results.cell_results import CellResult
 from ..running.progress import Progress
 from .attempt import Attempt
-from .faults import BROKEN, LEAVING, raise_for_user, users_line
+from .faults import BROKEN, leaves, raise_for_user, users_line
 from .session import Session
 from .terminal import progress_line
 
@@ -93,12 +93,13 @@ def _work(session: Session, attempt: Attempt, job: "Callable[[Cells], Done]") ->
 def break_off(attempt: Attempt, error: BaseException) -> NoReturn:
     """Note that the cell is invalid, and end its test with what the user can act on."""
     __tracebackhide__ = True
-    attempt.fault = f"{type(error).__name__}: {error}"
-    if not isinstance(error, LEAVING):
+    cause = error.__cause__ or error  # pytest's Exit is an Exception, which our errors name with its example
+    if not leaves(cause):
+        attempt.fault = f"{type(error).__name__}: {error}"
         raise_for_user(error)
-    # No skip, no expected failure and no end of the session: the cell would be missing, and the run be green.
+    # The cell would be missing, and the run be green.
     attempt.fault = (
-        f"{users_line(error) or 'the program'} raised {type(error).__name__}({str(error)!r}) while the cell was run: "
+        f"{users_line(cause) or 'the program'} raised {type(cause).__name__}({str(cause)!r}) while the cell was run: "
         "skip, or expect a failure, in the test itself, before it calls better_together()"
     )
     raise pytest.fail.Exception(attempt.fault, pytrace=False) from None
