@@ -61,7 +61,7 @@ class Session:
 
     @cached_property
     def cells(self) -> "Cells":
-        """The cells' engine room; making it opens the journal."""
+        """What runs the session's cells. Asking for it the first time opens the journal and takes a GPU, if there are any."""
         from ..cells.cells import Cells, HowToRun
         from ..cells.task_data import TaskData
         from ..journal.budget import Budget
@@ -78,7 +78,7 @@ class Session:
 
     @cached_property
     def scope(self) -> "Scope":
-        """What was collected."""
+        """The suites that were collected, and which of their cells are gated."""
         from ..gate.scope import Scope
 
         models = {model.name: model for model in self.settings.models}
@@ -86,13 +86,13 @@ class Session:
 
     @cached_property
     def source(self) -> "Source":
-        """Where baselines are read."""
+        """Where baselines are read: the working tree, or a commit (--bt-baseline-ref)."""
         from ..gate.baselines import Source
 
         return Source(self.settings.baseline_ref)
 
     def close(self) -> None:
-        """Let go of what `cells` holds."""
+        """Close the journal and the engine in use, and give the GPU back."""
         if "cells" in vars(self):
             self.cells.close()
         if self.claim:
@@ -132,7 +132,7 @@ class Session:
 
     @cached_property
     def terms(self) -> "Terms":
-        """On what terms cells are compared, once all is collected."""
+        """The terms on which cells are compared; ask for them once all is collected."""
         from ..gate.verdict import Terms
 
         settings = self.settings

@@ -131,7 +131,7 @@ def _plan(config: pytest.Config) -> bool:
 
 
 def _value(config: pytest.Config, option: Option) -> Any:
-    """The command line wins over the ini file, the ini file over the default."""
+    """An option's value: the command line wins over the ini file, the ini file over the default."""
     given = config.getoption(option.ini)
     if given is not None:
         return given

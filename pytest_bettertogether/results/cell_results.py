@@ -173,7 +173,7 @@ class CellResult:
 
     @property
     def refused(self) -> str:
-        """Why it was refused, or the empty string."""
+        """Why the cell was refused, or the empty string."""
         return next((f"seed {seed.seed}: {seed.refused}" for seed in self.seeds if seed.refused), "")
 
     @property
@@ -197,7 +197,7 @@ class CellResult:
 
     @property
     def n(self) -> int:
-        """Test examples (each seen once per seed)."""
+        """The number of test examples, each of which every seed has seen once."""
         return len(self.seeds[0].examples)
 
     def __repr__(self) -> str:
