@@ -61,7 +61,7 @@ class Session:
 
     @cached_property
     def cells(self) -> "Cells":
-        """What runs the session's cells. Asking for it the first time opens the journal and takes a GPU, if there are any."""
+        """What runs the session's cells. The first use opens the journal, and takes a GPU where there are any."""
         from ..cells.cells import Cells, HowToRun
         from ..cells.task_data import TaskData
         from ..journal.budget import Budget
