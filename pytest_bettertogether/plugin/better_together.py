@@ -66,7 +66,7 @@ class BetterTogether:
             ValueError: There is no such strategy.
         """
         __tracebackhide__ = True
-        own = Strategy.parse(self._attempt.strategy)
+        own = Strategy.of(self._attempt.strategy)
         try:
             wanted = own if strategy is None else Strategy.parse(strategy)
         except ValueError as error:

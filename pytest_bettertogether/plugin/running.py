@@ -57,7 +57,7 @@ def measure(
     own = result.strategy == attempt.strategy
     if own:
         attempt.note(found)
-    gated = settings.gate and Strategy.parse(result.strategy) in attempt.suite.gate
+    gated = settings.gate and Strategy.of(result.strategy) in attempt.suite.gate
     terms = replace(session.terms, alpha=settings.alpha)
     return Abilities(found, terms, gated, attempt.note if own else tuple)
 
