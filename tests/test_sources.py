@@ -113,6 +113,9 @@ def test_a_file_that_is_not_there_says_where_it_was_looked_for(tmp_path):
         files("x/*.csv")(Where(root=tmp_path))
     with pytest.raises(DataError, match=rf"no file x.csv in {tmp_path} \(the data folder\) or in "):
         files("x.csv")(Where(tmp_path))
+    for nowhere in ("~nosuch/x.csv", f"{'x' * 300}.csv"):
+        with pytest.raises(DataError, match=f"no file {nowhere} in "):
+            files(nowhere)(Where(tmp_path))
     with pytest.raises(ValueError, match=r"'train\[1000\]': expected rows of a table, as in train, train\[:1000\]"):
         files("x.csv", train="train[1000]")(Where(tmp_path))
 

@@ -4,6 +4,7 @@ import csv
 import glob
 import gzip
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
@@ -66,7 +67,8 @@ class Files(Source):
 def _matching(path: str, where: Where) -> list[Path]:
     for base in (where.data_dir, where.root):
         if base is not None:
-            matches = glob.glob(str(base / Path(path).expanduser()))
+            # Unlike Path's own, this takes ~somebody who does not exist as it is.
+            matches = glob.glob(os.path.join(base, os.path.expanduser(path)))
             if matches:
                 return [Path(each) for each in matches]
     return []
