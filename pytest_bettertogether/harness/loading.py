@@ -1,7 +1,8 @@
 """lm-eval tasks by name, YAML file or dict, without its index of fourteen thousand names, its bars and its caches.
 
-`!function` in a YAML file runs Python: it is followed into the suite's own folder and nowhere else. (A stock task's
-runs the code that was installed with lm-eval.)
+A task file is data. `!function` runs Python: it is followed into the suite's own folder and nowhere else. Templates
+render in a sandbox (templates.py), and metrics are lm-eval's own. (A stock task's `!function` runs the code that was
+installed with lm-eval.)
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.errors import DataError
+from .templates import sandboxed
 
 Spec = str | Path | Mapping[str, Any]
 """A stock task's name, a YAML file, or a task's configuration."""
@@ -40,7 +42,8 @@ def load(spec: Spec, folder: Path) -> list[Any]:
     Relative files, of a spec or of its `data_files`, are looked up in `folder` or beside the YAML file. Raises
     DataError for what cannot be found or read, and where lm-eval is not installed.
     """
-    with quiet():
+    needs_lm_eval()
+    with quiet(), sandboxed():
         manager = _manager()
         try:
             if isinstance(spec, Mapping):
@@ -92,6 +95,7 @@ def _is_file(spec: str | Path) -> bool:
 def _build(manager: Callable[..., Any], config: dict[str, Any], folder: Path) -> list[Any]:
     if not isinstance(config.get("task"), str) or "group" in config:
         raise DataError("a group of lm-eval tasks in a file or dict is not read: name its tasks, each by itself")
+    _check_inert(config)
     data = config.get("dataset_kwargs") or {}
     if config.get("dataset_path") not in LOCAL:
         return _tasks(manager(include_defaults=False).load([config]))
@@ -99,6 +103,23 @@ def _build(manager: Callable[..., Any], config: dict[str, Any], folder: Path) ->
         where = {"data_files": _beside(data.get("data_files"), folder), "cache_dir": aside, "keep_in_memory": True}
         config["dataset_kwargs"] = {**data, **where}
         return _tasks(manager(include_defaults=False).load([config]))
+
+
+def _check_inert(config: Mapping[str, Any]) -> None:
+    """Raise DataError for what would run code that is nobody's of this suite."""
+    import lm_eval.api.metrics  # noqa: F401 - registers them
+    from lm_eval.api.registry import metric_registry
+
+    if config.get("use_prompt"):
+        raise DataError(f"use_prompt: {config['use_prompt']} reads a file of somebody's: write doc_to_text instead")
+    for metric in config.get("metric_list") or ():
+        name = metric.get("metric") if isinstance(metric, Mapping) else metric
+        own = callable(name) or callable(config.get("process_results"))
+        if not own and (name not in metric_registry or metric.get("hf_evaluate")):
+            raise DataError(
+                f"metric {name!r} is none of lm-eval's own, and code that a name leads to is not run: name one of "
+                "those, or compute it with process_results: !function module.name"
+            )
 
 
 def _beside(files: Any, folder: Path) -> Any:

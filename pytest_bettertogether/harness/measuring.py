@@ -15,6 +15,7 @@ from ..pipeline.data import digest
 from ..pipeline.errors import BetterTogetherError, DataError, MetricError
 from ..results.cell_results import ExampleScore
 from .loading import quiet
+from .templates import sandboxed
 
 FEWSHOT_SEED = 1234
 """lm-eval's default: the same examples are drawn as by its command line."""
@@ -47,7 +48,7 @@ def measure(task: Any, lm: Any, form: Form, documents: Sequence[int] | None = No
 
     _prepare(task, form)
     chosen = None if documents is None else sorted(documents)
-    with quiet():
+    with quiet(), sandboxed():
         try:
             found = evaluate(
                 lm=lm,

@@ -18,6 +18,7 @@ from ..pipeline.program import Predict, Prediction, Program, Signature
 from ..running.evaluate import Benchmark, Evaluation
 from .loading import Spec, load, quiet, spec_name
 from .measuring import Form, identity, measure, metric_key, plain
+from .templates import sandboxed
 
 DEV = 0.2
 """The share of train that is kept apart for dev, where the task has no split for it."""
@@ -124,7 +125,7 @@ class Marking:
         from lm_eval.api.instance import Instance
 
         task, (metric, _, name) = self.source.task, metric_key(self.source.task, self.source.form).partition(",")
-        with quiet():
+        with quiet(), sandboxed():
             arguments = ("", task.get_config("generation_kwargs"))
             instance = Instance("generate_until", dict(document), arguments, 0, ("", 0, 1))
             instance.resps = [said]
@@ -197,7 +198,7 @@ class Documents:
     def __call__(self) -> Splits:
         """Read them all."""
         task = self.source.task
-        with quiet():
+        with quiet(), sandboxed():
             test = self._examples("test", task.eval_docs)
             train = self._examples("train", task.training_docs() if task.has_training_docs() else ())
             apart = task.has_test_docs() and task.has_validation_docs()
