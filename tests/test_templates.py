@@ -1,6 +1,8 @@
 """Templates and files of lm-eval tasks that come from others: they render as lm-eval renders, and do nothing else."""
 
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from harness_data import make_tasks
@@ -11,6 +13,7 @@ from test_harness import inline
 
 from pytest_bettertogether.harness import templates
 from pytest_bettertogether.harness.loading import load, quiet
+from pytest_bettertogether.harness.offline import offline_mode
 from pytest_bettertogether.harness.task import Documents, Source
 from pytest_bettertogether.pipeline.errors import DataError
 
@@ -173,3 +176,46 @@ def test_functions_and_links_lead_out_of_the_suite_nowhere(tmp_path):
         (inner / "write.yaml").write_text(text.replace("shared.yaml", included), encoding="utf-8")
         with pytest.raises(DataError, match="runs code, which is only done with Python files in the suite's own"):
             load("write.yaml", inner)
+
+
+@pytest.fixture
+def requests():
+    """A server of this machine, and what it was asked."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(404)
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815 - the library looks for this name
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/rows.jsonl", asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda url: {"dataset_kwargs": {"data_files": {"test": url}}},
+        lambda url: {"dataset_kwargs": {"data_files": [url]}},
+        lambda url: {"dataset_kwargs": {"data_files": f"zip://rows.jsonl::{url}"}},
+        lambda url: {"dataset_kwargs": {"data_dir": url, "data_files": "x"}},
+        lambda url: {"dataset_path": url},
+        lambda url: {"dataset_path": "csv", "dataset_kwargs": {"data_files": {"test": ["shells_test.jsonl", url]}}},
+        lambda url: {"dataset_kwargs": {"data_files": {"test": "hf://datasets/nobody/nothing/rows.jsonl"}}},
+    ],
+)
+def test_offline_a_tasks_urls_are_refused_before_any_request(folder, requests, place):
+    url, asked = requests
+    with offline_mode(True), pytest.raises(DataError, match=r"--bt-offline: the task's data are at '.*fetch the file"):
+        load(inline(**place(url)), folder)
+    assert asked == []

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.errors import DataError
+from .offline import is_offline
 from .templates import sandboxed
 
 Spec = str | Path | Mapping[str, Any]
@@ -96,6 +97,8 @@ def _build(manager: Callable[..., Any], config: dict[str, Any], folder: Path) ->
     if not isinstance(config.get("task"), str) or "group" in config:
         raise DataError("a group of lm-eval tasks in a file or dict is not read: name its tasks, each by itself")
     _check_inert(config)
+    if is_offline():
+        _check_local(config)
     data = config.get("dataset_kwargs") or {}
     if config.get("dataset_path") not in LOCAL:
         return _tasks(manager(include_defaults=False).load([config]))
@@ -103,6 +106,27 @@ def _build(manager: Callable[..., Any], config: dict[str, Any], folder: Path) ->
         where = {"data_files": _beside(data.get("data_files"), folder), "cache_dir": aside, "keep_in_memory": True}
         config["dataset_kwargs"] = {**data, **where}
         return _tasks(manager(include_defaults=False).load([config]))
+
+
+def _check_local(config: Mapping[str, Any]) -> None:
+    """Raise DataError for data that a request would be made for; nothing has been asked yet."""
+    for text in _texts([config.get(key) for key in ("dataset_path", "dataset_name", "dataset_kwargs")]):
+        if "://" in text or text.startswith("//"):
+            raise DataError(
+                f"--bt-offline: the task's data are at {text[:200]!r}, which is not on this machine: fetch the file "
+                "and name it in data_files, relative to the suite"
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a structure, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _check_inert(config: Mapping[str, Any]) -> None:

@@ -38,6 +38,11 @@ def offline_mode(on: bool) -> Iterator[None]:
         )
 
 
+def is_offline() -> bool:
+    """Whether the network is not to be used: within `offline_mode`, or by Hugging Face's own variables."""
+    return any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in SWITCHES)
+
+
 def _places() -> list[tuple[str, str]]:
     return [place for places in SWITCHES.values() for place in places]
 

@@ -41,7 +41,7 @@ class Encoder:
 
         Raises BackendError where its files cannot be read.
         """
-        where: dict[str, Any] = {"revision": model.revision, "local_files_only": offline}
+        where = loading.place(model, offline)
         try:
             with quiet():
                 config = AutoConfig.from_pretrained(model.path, **where)
@@ -50,7 +50,7 @@ class Encoder:
                     configured = GenerationConfig.from_pretrained(model.path, **where)
                 except OSError:  # a model need not have one
                     configured = GenerationConfig.from_model_config(config)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # as where weights are loaded: a damaged folder raises anything
             raise BackendError(loading.complaint(model, error, offline)) from error
         loading.check_template(model, tokenizer)
         return cls(tokenizer, configured, int(config.max_position_embeddings)), weights(model, config)

@@ -1,6 +1,7 @@
 """Loading a model of the hub or of a folder: device, type, memory, chat template, and what to do where that fails."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -36,12 +37,20 @@ def best_dtype(device: torch.device, chosen: str) -> torch.dtype:
     return dtype
 
 
+def place(model: "Model", offline: bool) -> dict[str, Any]:
+    """Return what each `from_pretrained` is told besides the path.
+
+    Code of a model's is never run: left unsaid, transformers asks for it on standard input.
+    """
+    return {"revision": model.revision, "local_files_only": offline, "trust_remote_code": False}
+
+
 def load(model: "Model", device: torch.device, offline: bool) -> tuple[Any, Any, memory.Room]:
     """Tokenizer, model on its device, and how large batches may be.
 
     Raises BackendError, in a sentence with its remedy, where weights are missing, gated, or too large.
     """
-    where: dict[str, Any] = {"revision": model.revision, "local_files_only": offline}
+    where = place(model, offline)
     dtype = best_dtype(device, model.recipe.dtype)
     try:
         with quiet():
@@ -49,18 +58,20 @@ def load(model: "Model", device: torch.device, offline: bool) -> tuple[Any, Any,
             need = memory.estimate(config, dtype)
             room = memory.Room(memory.plan(model.name, need, device, model.recipe.rows))
             tokenizer = AutoTokenizer.from_pretrained(model.path, **where)
-            base = AutoModelForCausalLM.from_pretrained(model.path, dtype=dtype, **where)
-    except (OSError, ValueError) as error:
-        raise BackendError(complaint(model, error, offline)) from error
+            base, report = AutoModelForCausalLM.from_pretrained(
+                model.path, dtype=dtype, output_loading_info=True, **where
+            )
+            base = base.to(device).eval()
+    except BackendError:
+        raise
+    except Exception as error:  # transformers, tokenizers and safetensors raise anything for a damaged folder
+        raise BackendError(complaint(model, error, offline, device)) from error
     check_template(model, tokenizer)
-    try:
-        base = base.to(device).eval()
-    except RuntimeError as error:
-        if not memory.out_of_memory(error):
-            raise
+    if lacking := sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]])):
         raise BackendError(
-            f"model {model.name}: its weights do not fit on {device.type}: use a smaller model or a larger device"
-        ) from error
+            f"model {model.name}: {len(lacking)} tensors are missing in {model.path!r} or have another shape than its "
+            f"config.json says, such as {lacking[0][:100]}: transformers would draw them at random; copy it again"
+        )
     base.requires_grad_(False)
     return tokenizer, base, room
 
@@ -74,7 +85,7 @@ def check_template(model: "Model", tokenizer: Any) -> None:
         )
 
 
-def complaint(model: "Model", error: Exception, offline: bool) -> str:
+def complaint(model: "Model", error: Exception, offline: bool, device: torch.device | None = None) -> str:
     """What is wrong with a model that cannot be loaded, and what to do."""
     causes: list[BaseException] = [error]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
@@ -98,8 +109,19 @@ def complaint(model: "Model", error: Exception, offline: bool) -> str:
         )
     if has(LocalEntryNotFoundError, HfHubHTTPError):
         return f"{name} is not on this machine and the hub cannot be reached: {memory.first_line(causes[-1])}"
+    if memory.out_of_memory(error):
+        where = device.type if device else "this machine"
+        return f"model {model.name}: its weights do not fit on {where}: use a smaller model or a larger device"
+    said = memory.first_line(error)
+    if "trust_remote_code" in str(error):
+        return f"{name} brings code of its own, which is never run: use a model that transformers knows by itself"
     hint = " (--bt-offline: only what is on this machine was looked at)" if offline else ""
-    return f"model {model.name}: cannot load {model.path!r}{hint}: {error}"
+    whole = (
+        "a model is a folder with config.json, whole safetensors files and a tokenizer: fetch or copy it again"
+        if Path(model.path).is_dir()
+        else "name a model of the hub, or a folder with config.json, safetensors files and a tokenizer"
+    )
+    return f"model {model.name}: cannot load {model.path!r}{hint}: {said[:300]}; {whole}"
 
 
 def markers(tokenizer: Any) -> set[str]:

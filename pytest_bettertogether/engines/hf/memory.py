@@ -47,7 +47,7 @@ def estimate(config: Any, dtype: torch.dtype) -> Estimate | None:
     if getattr(config, "quantization_config", None) or not hasattr(config.get_text_config(), "num_attention_heads"):
         return None
     with torch.device("meta"):  # weights without memory
-        empty = AutoModelForCausalLM.from_config(config)
+        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     size = torch.empty((), dtype=dtype).element_size()
     text = config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads

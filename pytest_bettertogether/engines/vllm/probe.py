@@ -15,6 +15,7 @@ from ...pipeline.adapter import ADAPTER_FILES
 from ...pipeline.errors import BackendError
 from ...pipeline.prompt import Message
 from ..hf.encoding import Encoder
+from ..hf.loading import place
 
 if TYPE_CHECKING:  # models.py finds the engines by name and must not be needed to import this
     from ..model import Model
@@ -94,9 +95,9 @@ def _distance(one: Chances, other: Chances) -> float:
 
 def linear_layers(model: "Model", offline: bool) -> Shapes:
     """Rows and columns of a model's linear layers, by name, but for its head; read off it without its weights."""
-    config = AutoConfig.from_pretrained(model.path, revision=model.revision, local_files_only=offline)
+    config = AutoConfig.from_pretrained(model.path, **place(model, offline))
     with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config)
+        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     head = empty.get_output_embeddings()
     return {
         name: (module.out_features, module.in_features)
