@@ -13,16 +13,6 @@ SEEDS = 1000
 """Seeds that a cell may run with: it is optimised anew for each."""
 
 
-def strategy(text: str) -> str:
-    """A strategy, in its short form."""
-    from ..pipeline.strategy import Strategy  # a run without suites loads this module too
-
-    try:
-        return Strategy.parse(text).id
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def seeds(text: str) -> list[int]:
     """Different seeds: numbers and ranges."""
     seeds: list[int] = []

@@ -1,17 +1,22 @@
-"""Steps as objects: what an optimiser must have to stand in strategies, and how one is taken in."""
+"""Steps as objects: what an optimiser must have to stand in strategies, and how one is taken in.
+
+Looking at what was collected needs this module, so that it brings in nothing that runs programs.
+"""
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..pipeline.fixed import Fixed
 from ..pipeline.recipe import Recipe
-from ..pipeline.state import ProgramState
-from ..pipeline.steps import Kinds, Part, StepKind, catalogue
-from ..running.evaluate import Experiment
-from .bound import Bound
-from .outcome import Outcome
+from ..pipeline.steps import KINDS, Kinds, Part, StepKind, catalogue
+
+if TYPE_CHECKING:
+    from ..pipeline.state import ProgramState
+    from ..running.evaluate import Experiment
+    from .bound import Bound
+    from .outcome import Outcome
 
 
 class Step(Protocol):
@@ -28,7 +33,7 @@ class Step(Protocol):
         """What it says of itself."""
         ...
 
-    def run(self, experiment: Experiment, state: ProgramState, path: tuple[str, ...]) -> Outcome:
+    def run(self, experiment: "Experiment", state: "ProgramState", path: tuple[str, ...]) -> "Outcome":
         """Do the step.
 
         Args:
@@ -41,13 +46,15 @@ class Step(Protocol):
         """
         ...
 
-    def bound(self, experiment: Experiment, before: frozenset[Part]) -> Bound:
+    def bound(self, experiment: "Experiment", before: frozenset[Part]) -> "Bound":
         """What it costs at most; `before` is what the earlier steps may have changed of the program."""
         ...
 
 
 Steps = Mapping[str, Step]
 """The steps that strategies may name, by letter."""
+Further = tuple[Step, ...]
+"""Steps that are not built in, in the order in which they were registered."""
 
 METHODS = {"run": ("experiment", "state", "path"), "bound": ("experiment", "before")}
 """What a step must be able to do, and what it is given for it."""
@@ -58,14 +65,19 @@ def kinds_of(steps: Steps) -> Kinds:
     return catalogue(step.kind for step in steps.values())
 
 
-def own_values(steps: Steps) -> dict[str, Any]:
+def kinds_with(further: Further) -> Kinds:
+    """The built-in kinds and those of further steps. Raises ValueError if two cannot be told apart."""
+    return catalogue((*KINDS.values(), *(step.kind for step in further)))
+
+
+def own_values(further: Further) -> Fixed[Any]:
     """The steps' own recipe values, by the name of the step."""
-    own = {step.kind.name: getattr(step, "defaults", None) for step in steps.values()}
-    return {name: defaults for name, defaults in own.items() if defaults is not None}
+    own = {step.kind.name: getattr(step, "defaults", None) for step in further}
+    return Fixed({name: defaults for name, defaults in own.items() if defaults is not None})
 
 
-def with_step(steps: Steps, step: Any) -> Steps:
-    """The steps and one more.
+def with_step(further: Further, step: Any) -> Further:
+    """The further steps and one more.
 
     Raises ValueError if it is no step, which names all that it lacks, or cannot be told apart from another.
     """
@@ -78,8 +90,8 @@ def with_step(steps: Steps, step: Any) -> Steps:
     wrong = _wrong_values(step)
     if wrong:
         raise ValueError(f"{shown}: {wrong}")
-    catalogue([*(other.kind for other in steps.values()), step.kind])
-    return Fixed({**steps, step.kind.letter: step})
+    kinds_with((*further, step))
+    return (*further, step)
 
 
 def _lacking(step: Any) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from .fixed import Fixed
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -112,6 +114,9 @@ class Recipe:
     """Prompts of one batch, at most."""
     dtype: str = "auto"
     """What the engine computes with: float32, bfloat16 or float16; auto: bfloat16 on a GPU and float32 on a CPU."""
+    own: Mapping[str, Any] = field(default_factory=Fixed)
+    """The values of steps that are not built in, by the step's name: frozen dataclasses, whose values are set as
+    `name.value`."""
 
     def __post_init__(self) -> None:
         _check(self, prompt=self.prompt in ("chat", "raw"))
@@ -131,7 +136,9 @@ class Recipe:
             if not isinstance(value, type(known[key])) and not (isinstance(known[key], float) and type(value) is int):
                 raise ValueError(f"recipe value {key}={value!r}: expected {type(known[key]).__name__}")
             part, _, name = key.rpartition(".")
-            if part:
+            if part in result.own:
+                name, value = "own", Fixed({**result.own, part: replace(result.own[part], **{name: value})})
+            elif part:
                 name, value = part, replace(getattr(result, part), **{name: value})
             result = replace(result, **{name: value})
         return result
@@ -146,12 +153,12 @@ class Recipe:
     def flat(self) -> dict[str, int | float | str | bool]:
         """All values by dotted path, as provenance records them."""
         flat: dict[str, int | float | str | bool] = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
+        parts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "own"}
+        for name, value in {**parts, **self.own}.items():
             if isinstance(value, int | float | str):
-                flat[each.name] = value
+                flat[name] = value
             else:
-                flat.update({f"{each.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)})
+                flat.update({f"{name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)})
         return flat
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from ..optimize.step import kinds_with
 from ..pipeline.strategy import Strategy
 from ..results.cell_results import CellResult
 from .attempt import Attempt
@@ -66,9 +67,9 @@ class BetterTogether:
             ValueError: There is no such strategy.
         """
         __tracebackhide__ = True
-        own = Strategy.of(self._attempt.strategy)
+        own, kinds = Strategy.of(self._attempt.strategy), kinds_with(self._session.settings.steps)
         try:
-            wanted = own if strategy is None else Strategy.parse(strategy)
+            wanted = own if strategy is None else Strategy.parse(strategy, kinds)
         except ValueError as error:
             raise ValueError(str(error)) from None
         result = run(self._session, self._attempt, self._model, wanted)

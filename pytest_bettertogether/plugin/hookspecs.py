@@ -1,6 +1,6 @@
 """The hooks that a conftest.py or another plugin may implement."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # every pytest run loads this module
@@ -39,4 +39,18 @@ def pytest_bettertogether_models(register: RegisterModel) -> None:
     The arguments are those of `Model`: name, path (a local folder, a hub id, or the URL of a server), revision,
     backend (hf, vllm, server or "module:Class"), recipe, abilities (what tasks may need that it can do), server
     (where a server has what `path` is the local copy of), engine (a dict, as --bt-engine).
+    """
+
+
+def pytest_bettertogether_steps(register: Callable[[Any], None]) -> None:
+    """Let strategies name further optimisation steps; called once, before strategies are read.
+
+    In the root conftest.py (one further down is read too late), or in a plugin::
+
+        @pytest.hookimpl(optionalhook=True)  # lets `pytest -p no:bettertogether` work
+        def pytest_bettertogether_steps(register):
+            register(ChooseInstruction())
+
+    A step is an object as `pytest_bettertogether.optimize.step.Step` describes it. A package needs no hook: it
+    names its step as an entry point of the group `pytest_bettertogether.steps`.
     """

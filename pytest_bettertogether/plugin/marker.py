@@ -2,14 +2,18 @@
 
 import pytest
 
+from ..optimize.step import Further, kinds_with, own_values
 from ..pipeline.data import Task
 from ..pipeline.recipe import ENGINE, Recipe
+from ..pipeline.steps import Kinds
 from ..pipeline.strategy import PAPER, Strategy
 from ..pipeline.suite import Suite, baseline_file
 
 
-def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None:
+def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...], steps: Further) -> Suite | None:
     """What a test's marker asks for, or None without one; `chosen` strategies win over the marker's.
+
+    `steps` are those that strategies may name beside the built-in ones, and a task's recipe have values of.
 
     Raises CollectError, which pytest shows without a traceback, for a marker that cannot work.
     """
@@ -33,16 +37,17 @@ def read_marker(node: pytest.Item, chosen: tuple[Strategy, ...]) -> Suite | None
         )
     task = mark.args[0]
     try:
-        Recipe().override(task.recipe)
+        Recipe(own=own_values(steps)).override(task.recipe)
         engine = [key for key in task.recipe if key in ENGINE]
         if engine:
             raise ValueError(f"{', '.join(engine)} cannot be a task's, since one engine serves all: use --bt-set")
     except ValueError as error:
         raise pytest.Collector.CollectError(f"{node.nodeid}: Task(recipe={dict(task.recipe)}): {error}") from None
     name = task.name or node.path.stem.removeprefix("test_")
-    own = _strategies(node, mark, "strategies") or PAPER
+    kinds = kinds_with(steps)
+    own = _strategies(node, mark, "strategies", kinds) or PAPER
     strategies = chosen or own
-    gate = _strategies(node, mark, "gate")
+    gate = _strategies(node, mark, "gate", kinds)
     never = [strategy.id for strategy in gate or () if strategy not in own]
     if never:
         raise pytest.Collector.CollectError(
@@ -65,13 +70,13 @@ def check_parameters(definition: pytest.Item) -> None:
                 )
 
 
-def _strategies(node: pytest.Item, mark: pytest.Mark, key: str) -> tuple[Strategy, ...] | None:
+def _strategies(node: pytest.Item, mark: pytest.Mark, key: str, kinds: Kinds) -> tuple[Strategy, ...] | None:
     written = mark.kwargs.get(key)
     if written is None:
         return None
     try:
         if isinstance(written, str):
             raise ValueError(f"expected a list of strategies, as in [{written!r}]")
-        return tuple(dict.fromkeys(Strategy.parse(text) for text in written))
+        return tuple(dict.fromkeys(Strategy.parse(text, kinds) for text in written))
     except (TypeError, ValueError, AttributeError) as error:
         raise pytest.Collector.CollectError(f"{node.nodeid}: bettertogether({key}={written!r}): {error}") from None

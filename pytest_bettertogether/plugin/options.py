@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ..command import arguments
+from ..pipeline.steps import KINDS, listed
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,9 @@ OPTIONS = (
     ),
     Option(
         "strategy",
-        "Run only this strategy: zero, or steps p (prompts) and w (weights) as in pwp or 'p -> w -> p'; "
-        "repeatable (default: the suite's own, or else the paper's eight).",
+        f"Run only this strategy: zero, or steps as in pwp or 'p -> w -> p', of {listed(KINDS)} and those that "
+        "packages or a conftest.py register; repeatable (default: the suite's own, or else the paper's eight).",
         "STEPS",
-        arguments.strategy,
         many=True,
     ),
     Option(

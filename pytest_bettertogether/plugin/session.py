@@ -66,6 +66,7 @@ class Session:
         from ..cells.task_data import TaskData
         from ..journal.budget import Budget
         from ..journal.store import Journal
+        from ..optimize.builtin import steps_with
         from .placement import place
 
         settings = self.settings
@@ -73,7 +74,7 @@ class Session:
             self.claim = place(self.config)
         journal = Journal(settings.journal, settings.fresh)
         data = TaskData(journal, settings.where, settings.limit)
-        how = HowToRun(settings.select, settings.dev, settings.replay_tests)
+        how = HowToRun(settings.select, settings.dev, settings.replay_tests, steps_with(settings.steps))
         return Cells(journal, data, how, Budget(*settings.budget))
 
     @cached_property
@@ -100,7 +101,7 @@ class Session:
 
     def suite(self, node: pytest.Item) -> Suite | None:
         """The suite of a marked test, or None. Raises CollectError for a marker that cannot work."""
-        suite = read_marker(node, self.settings.strategies)
+        suite = read_marker(node, self.settings.strategies, self.settings.steps)
         if suite is not None and self._tasks.setdefault(suite.baselines, suite.task) is not suite.task:
             raise pytest.Collector.CollectError(
                 f"{node.nodeid}: two tasks would share {suite.baselines}: give each its own Task(name=...)"

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +13,15 @@ from ..command.arguments import short
 from ..engines.kinds import is_url, read_argument
 from ..engines.model import Model
 from ..engines.registry import BUILT_IN, check_offline, choose, find, of_server
+from ..optimize.step import Further, kinds_with, own_values
 from ..pipeline.atomic import replaced_mode
 from ..pipeline.extras import missing
+from ..pipeline.steps import Kinds
 from ..pipeline.strategy import Strategy
 from ..pipeline.where import Where
 from .options import OPTIONS, Option
 from .placement import check
+from .steps import read_steps
 
 DATA_DIR = "BT_DATA_DIR"
 """Names the data folder in the environment."""
@@ -35,6 +38,8 @@ class Settings:
     """What the user asked of this session."""
 
     models: tuple[Model, ...]
+    steps: Further
+    """Those that strategies may name beside the built-in ones."""
     strategies: tuple[Strategy, ...]
     """Empty: each suite's own."""
     seeds: tuple[int, ...]
@@ -74,11 +79,13 @@ def read_settings(config: pytest.Config) -> Settings:
     update = config.getoption("bt_update_baselines")
     _check_writing(config, update, value)
     offline = _offline(config)
-    models = _models(config, value, offline)
+    steps = read_steps(config)
+    models = _models(config, value, offline, own_values(steps))
     check(config, sum(model.backend != "server" for model in models))
     return Settings(
         models=models,
-        strategies=tuple(Strategy.parse(text) for text in dict.fromkeys(value["strategy"] or ())),
+        steps=steps,
+        strategies=_strategies(config, value["strategy"] or (), kinds_with(steps)),
         seeds=tuple(value["seeds"]),
         limit=value["limit"],
         gate=value["gate"] == "on" and not value["limit"] and value["select"] == "last",
@@ -172,8 +179,18 @@ def _origin(config: pytest.Config, name: str, written: bool = False) -> str:
     return ini + (f" in {config.inipath}" if config.inipath else "")
 
 
-def _models(config: pytest.Config, value: Mapping[str, Any], offline: bool) -> tuple[Model, ...]:
-    """The models to run, each with its engine and the recipe values that were set."""
+def _strategies(config: pytest.Config, written: Iterable[str], kinds: Kinds) -> tuple[Strategy, ...]:
+    """The strategies to run, each once."""
+    try:
+        return tuple(dict.fromkeys(Strategy.parse(text, kinds) for text in written))
+    except ValueError as error:
+        raise pytest.UsageError(f"{_origin(config, 'strategy')}: {error}") from None
+
+
+def _models(
+    config: pytest.Config, value: Mapping[str, Any], offline: bool, own: Mapping[str, Any]
+) -> tuple[Model, ...]:
+    """The models to run, each with its engine, the steps' own recipe values and those that were set."""
     known = dict(BUILT_IN)
 
     def register(name: str, path: str, **details: Any) -> None:
@@ -191,8 +208,10 @@ def _models(config: pytest.Config, value: Mapping[str, Any], offline: bool) -> t
         raise pytest.UsageError(f"{_origin(config, 'model')}: {error}") from None
     try:
         pairs = dict(text.split("=", 1) for text in value["set"] or ())
+        recipes = [replace(model.recipe, own=own).override_text(pairs) for model in models]
         models = [
-            replace(model, recipe=model.recipe.override_text(pairs), overridden=frozenset(pairs)) for model in models
+            replace(model, recipe=recipe, overridden=frozenset(pairs))
+            for model, recipe in zip(models, recipes, strict=True)
         ]
     except ValueError as error:
         raise pytest.UsageError(f"{_origin(config, 'set')}: {error}") from None

@@ -43,7 +43,7 @@ def rank(strategy: str) -> tuple[int, str]:
 
 def title(strategy: str) -> str:
     """The form for people: `p → w → p`, `zero-shot`."""
-    return Strategy.parse(strategy).title
+    return Strategy.of(strategy).title
 
 
 def scored(records: Iterable[CellRecord]) -> list[CellResult]:

@@ -79,7 +79,7 @@ def curves(results: Sequence[CellResult]) -> str:
     known = {each.program: each for each in readings(results)}
     rows = list[Row]()
     for strategy in longest(each.strategy for each in results):
-        for path in ((), *Strategy.parse(strategy).prefixes()):
+        for path in ((), *Strategy.of(strategy).prefixes()):
             program = Strategy(path).id
             found = known[program]
             valid = "V, trained on" if found.trained_on else "V"
@@ -178,7 +178,7 @@ def _layer(rows: Sequence[Row], mark: Row, encoding: Row) -> Row:
 
 
 def _kind(strategy: str) -> str:
-    return KINDS["".join(sorted(set(Strategy.parse(strategy).steps)))]
+    return KINDS["".join(sorted(set(Strategy.of(strategy).steps)))]
 
 
 def _percent(score: float) -> str:

@@ -37,7 +37,7 @@ class Scored:
     @property
     def kind(self) -> str:
         """Which kinds of steps it has: "", "p", "w" or "pw"."""
-        return "".join(sorted(set(Strategy.parse(self.strategy).steps)))
+        return "".join(sorted(set(Strategy.of(self.strategy).steps)))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def readings(results: Sequence[CellResult]) -> list[Reading]:
     """The programs of one task and model, the paper's strategies first."""
     names = {"zero"}
     for result in results:
-        names |= {Strategy(path).id for path in Strategy.parse(result.strategy).prefixes()}
+        names |= {Strategy(path).id for path in Strategy.of(result.strategy).prefixes()}
         names.add(result.strategy)
     return [_reading(name, results) for name in sorted(names, key=rank)]
 
