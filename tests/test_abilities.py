@@ -20,7 +20,7 @@ from test_plugin import SCHEMA
 
 from pytest_bettertogether import base_model
 from pytest_bettertogether.gate.abilities import Abilities, explain
-from pytest_bettertogether.gate.verdict import Terms
+from pytest_bettertogether.gate.judge import Terms
 from pytest_bettertogether.plugin.better_together import MeasurableResult
 from pytest_bettertogether.report.abilities import abilities_read, ability_entries, ability_table
 from pytest_bettertogether.results.cell_records import CellRecord

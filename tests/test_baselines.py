@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from pytest_bettertogether.gate.baselines import Source, read, remove, write
 from pytest_bettertogether.gate.git import check
+from pytest_bettertogether.gate.judge import Terms
 from pytest_bettertogether.gate.recording import record_baselines
 from pytest_bettertogether.gate.scope import Scope
-from pytest_bettertogether.gate.verdict import Baseline, Terms, find
+from pytest_bettertogether.gate.verdict import Baseline, find
 from pytest_bettertogether.gate.words import details, explain, explain_plain
 from pytest_bettertogether.pipeline.errors import BaselineError
 from pytest_bettertogether.pipeline.strategy import Strategy
@@ -256,7 +257,7 @@ def test_recording_marks_a_drop_that_is_significant(tmp_path):
     path = tmp_path / "iris.json"
     record(path, result(GOOD), result(GOOD, strategy="p"), result(GOOD, strategy="w"))
     now = [result(BAD), result(GOOD, strategy="p"), result(refused="none", strategy="w"), result(GOOD, strategy="ww")]
-    lines = record_baselines([cell_record(path, each) for each in now], tmp_path, 0.05)
+    lines = record_baselines([cell_record(path, each) for each in now], tmp_path, 0.05).lines
     assert lines == [
         "iris.json: tiny-pwp 90.0% -> 50.0%, p = 2.2e-06 for worse, SIGNIFICANTLY WORSE",
         "iris.json: tiny-p 90.0% -> 90.0%, p = 1 for worse",
@@ -271,7 +272,7 @@ def test_recording_what_is_new_leaves_the_rest(tmp_path):
     path = tmp_path / "iris.json"
     record(path, result(GOOD))
     records = [cell_record(path, result(BAD)), cell_record(path, result(BAD, strategy="p"))]
-    assert record_baselines(records, tmp_path, 0.05, only_new=True)[0] == "iris.json: tiny-p recorded, 50.0%"
+    assert record_baselines(records, tmp_path, 0.05, only_new=True).lines[0] == "iris.json: tiny-p recorded, 50.0%"
     assert read(path)["tiny-pwp"].score == 0.9
 
 

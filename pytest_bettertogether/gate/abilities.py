@@ -5,17 +5,17 @@ of its own among those that share the session's error budget, and its tasks divi
 they divide --bt-alpha: like other comparisons within a run, that stands outside of the session's budget.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..pipeline.errors import BaselineError
-from ..results.side_effects import Ability, AbilityGate, BaseModel, Rows
+from ..pipeline.inert_text import plain
+from ..results.side_effects import Ability, AbilityGate, BaseModel
 from ..results.statuses import VERDICT_WORDS, Verdict, gravest
 from .baselines import RecordedAbility
-from .statistics import compare
-from .verdict import Baseline, Terms
+from .judge import Judgement, Terms, holds, judge
+from .verdict import Baseline
 
 Note = Callable[[tuple[Ability, ...]], object]
 
@@ -47,11 +47,13 @@ class Abilities:
     def __ge__(self, other: object) -> bool:
         if not isinstance(other, BaseModel | Baseline):
             return NotImplemented
+        if isinstance(other, Baseline):
+            other.compared(False)
         if not self._counts(other):
             return True
         judged = self.judge(other)
         self.note(judged)
-        return not any(_fails(gate, self.terms) for _, gate in _latest(judged, other))
+        return all(holds(gate.verdict, self.terms) for _, gate in _latest(judged, other))
 
     def judge(self, other: BaseModel | Baseline) -> tuple[Ability, ...]:
         """Every task compared with the base model or with the baseline.
@@ -59,16 +61,14 @@ class Abilities:
         Raises BaselineError where the gate needs a baseline of a task and there is none that fits.
         """
         if isinstance(other, BaseModel):
-            share = self.terms.alpha / len(self.items)
-            return tuple(
-                each.judged(_compare("base", each.after, each.before, share, other.margin, self.terms))
-                for each in self.items
-            )
-        recorded, terms = other.recorded.abilities if other.recorded else {}, other.terms
-        share = terms.alpha / len(self.items)
-        pairs = [(each, _find(recorded, each, other).seeds) for each in self.items]
+            terms = replace(self.terms, alpha=self.terms.alpha / len(self.items), margin=other.margin)
+            return tuple(item.judged(_gate("base", judge(item.after, item.before, terms))) for item in self.items)
+        recorded = other.recorded.abilities if other.recorded else {}
+        terms = replace(other.terms, alpha=other.terms.alpha / len(self.items))
+        before = [_find(recorded, item, other).seeds for item in self.items]  # all, before the first is judged
         return tuple(
-            each.judged(_compare("baseline", each.after, seeds, share, terms.margin, terms)) for each, seeds in pairs
+            item.judged(_gate("baseline", judge(item.after, seeds, terms)))
+            for item, seeds in zip(self.items, before, strict=True)
         )
 
     def _counts(self, other: object) -> bool:
@@ -82,14 +82,13 @@ def explain(left: Abilities, right: object) -> list[str]:
     judged = left.judge(right)
     pairs = _latest(judged, right)
     against = "the base model" if isinstance(right, BaseModel) else "the baseline"
-    lines = [
-        f"harness: {sum(_fails(gate, left.terms) for _, gate in pairs)} of {len(pairs)} tasks fail against {against}"
-    ]
+    failing = sum(not holds(gate.verdict, left.terms) for _, gate in pairs)
+    lines = [f"harness: {failing} of {len(pairs)} tasks fail against {against}"]
     for ability, gate in sorted(pairs, key=lambda pair: pair[1].p_value):
         low, high = gate.interval
         more = f" by more than {100 * gate.margin:g} points" if gate.margin else ""
         lines.append(
-            f"{ability.task} {ability.metric}: {gate.before:.1%} -> {ability.score:.1%}, "
+            f"{plain(ability.task, 60)} {plain(ability.metric, 60)}: {gate.before:.1%} -> {ability.score:.1%}, "
             f"{100 * gate.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], p = {gate.p_value:.2g} for "
             f"worse{more}, significant up to {gate.alpha:.2g}: {VERDICT_WORDS[gate.verdict]}"
         )
@@ -105,33 +104,22 @@ def worst(abilities: tuple[Ability, ...]) -> Verdict | None:
     return gravest(gate.verdict for each in abilities for gate in each.gates)
 
 
-def _fails(gate: AbilityGate, terms: Terms) -> bool:
-    return gate.verdict == "worse" or (gate.verdict == "too_small" and terms.too_small_fails)
-
-
 def _latest(judged: tuple[Ability, ...], other: object) -> list[tuple[Ability, AbilityGate]]:
     against = "base" if isinstance(other, BaseModel) else "baseline"
     return [(each, gate) for each in judged for gate in each.gates if gate.against == against]
 
 
-def _compare(
-    against: Literal["base", "baseline"], now: Rows, before: Rows, alpha: float, margin: float, terms: Terms
-) -> AbilityGate:
-    found = compare(now, before, None, margin)
-    detectable = found.detectable(alpha)
-    worse = found.p_value <= alpha and found.difference < 0
-    # The smallest drop counts from the margin that may be lost: NaN, none at all, is too small as well.
-    seen = detectable - margin <= terms.detect
+def _gate(against: Literal["base", "baseline"], found: Judgement) -> AbilityGate:
     return AbilityGate(
         against=against,
-        verdict="worse" if worse else "holds" if seen else "too_small",
+        verdict=found.verdict,
         before=found.before,
         difference=found.difference,
         interval=found.interval,
         p_value=found.p_value,
-        alpha=alpha,
-        margin=margin,
-        detectable=None if math.isnan(detectable) else detectable,
+        alpha=found.terms.alpha,
+        margin=found.terms.margin,
+        detectable=found.detectable,
         test=found.test,
     )
 

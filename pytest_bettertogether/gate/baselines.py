@@ -4,11 +4,13 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import SubprocessError
 from types import MappingProxyType
 from typing import Any
 
 from ..pipeline.atomic import write_text
 from ..pipeline.errors import BaselineError
+from ..pipeline.inert_text import plain
 from ..results.cell_results import CellResult
 from ..results.side_effects import Ability, Rows
 from .git import show
@@ -64,7 +66,7 @@ class Source:
             text = show(path, self.ref) if self.ref else path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SubprocessError) as error:
             raise _unreadable(shown, "", error) from error
         return {} if text is None else parse(text, shown, task)
 
@@ -79,30 +81,32 @@ def parse(text: str, shown: str, task: str = "") -> dict[str, Recorded]:
     where = ""
     try:
         data = json.loads(text)
-        where = "schema: "
+        where = "schema"
         if data["schema"] != SCHEMA:
             raise BaselineError(
-                f"{shown}: baseline schema {data['schema']!r}, this version reads {SCHEMA}: "
+                f"{shown}: baseline schema {plain(repr(data['schema']), 40)}, this version reads {SCHEMA}: "
                 "use the pytest-bettertogether that wrote it, or record again with --bt-update-baselines"
             )
-        where = "task: "
+        where = "task"
         if task and data["task"] != task:
             raise BaselineError(
-                f"{shown}: these are the baselines of task {data['task']!r}, not of {task!r}: "
+                f"{shown}: these are the baselines of task {plain(repr(data['task']), 60)}, not of {task!r}: "
                 "put the right file back from version control, or delete it and record with --bt-update-baselines"
             )
-        where, found = "cells: ", {}
+        where, found = "cells", {}
         for name, cell in data["cells"].items():
-            where = f"cells[{name!r}]: "
+            where = f"cells[{name!r}]"
             found[name] = _read_cell(cell)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    # Whatever a file that others wrote may hold: endless nesting and numbers beyond any float among it.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _unreadable(shown, where, error) from error
     return found
 
 
 def _unreadable(shown: str, where: str, error: Exception) -> BaselineError:
+    place = f"{plain(where, 80)}: " if where else ""
     return BaselineError(
-        f"{shown}: not a readable baseline file ({where}{type(error).__name__}: {error}): "
+        f"{shown}: not a readable baseline file ({place}{type(error).__name__}: {plain(str(error))}): "
         "restore it from version control, or delete it and record again with --bt-update-baselines"
     )
 
@@ -158,13 +162,14 @@ def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_cell(cell: Mapping[str, Any]) -> Recorded:
+    identity, provenance, gated = dict(cell["identity"]), dict(cell["provenance"]), bool(cell.get("gated", False))
     if "refused" in cell:
-        return Recorded({}, str(cell["refused"]), cell["identity"], cell["provenance"], cell.get("gated", False))
+        return Recorded({}, str(cell["refused"]), identity, provenance, gated)
     abilities = {name: _read_ability(each) for name, each in cell.get("harness", {}).items()}
     seeds = {int(seed): _unpack(outcomes) for seed, outcomes in cell["seeds"].items()}
     if not seeds or any(len(outcomes) != cell["n"] for outcomes in seeds.values()):
         raise ValueError(f"every seed needs the outcomes of n = {cell['n']} examples")
-    return Recorded(seeds, "", cell["identity"], cell["provenance"], cell.get("gated", False), abilities)
+    return Recorded(seeds, "", identity, provenance, gated, abilities)
 
 
 def _write_ability(ability: Ability) -> dict[str, Any]:

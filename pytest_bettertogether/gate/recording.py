@@ -1,17 +1,22 @@
 """Recording: the results of a session become the baselines of the next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from ..pipeline.errors import BaselineError
+from ..pipeline.inert_text import plain
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
 from ..results.side_effects import Ability
 from ..results.statuses import STATUSES, Mode
 from .baselines import Recorded, Source, read, remove, write
 from .git import commit
-from .verdict import Baseline, Terms
+from .judge import Terms
+from .verdict import Baseline
 
 
 def mode_of(
@@ -35,46 +40,71 @@ def mode_of(
     return "gated" if gated else "not_gated"
 
 
-def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, only_new: bool = False) -> list[str]:
+@dataclass
+class Written:
+    """What came of writing baseline files: a line on each cell, and on each file that could not be written."""
+
+    lines: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def to(self, shown: object) -> Iterator[None]:
+        """What is done within costs no more than its own file, if that cannot be written."""
+        try:
+            yield
+        except (OSError, BaselineError) as error:
+            self.failures.append(f"baselines NOT written to {shown}: {error}")
+
+
+def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, only_new: bool = False) -> Written:
     """Write the cells that ended soundly into their baseline files; a line on each, old score to new.
 
-    With `only_new`, those that had none. A drop that is significant at `alpha` is marked.
+    With `only_new`, those that had none. A drop that is significant at `alpha` is marked. A file that cannot be
+    written is among the failures, and the others are written.
     """
-    lines = []
+    written = Written()
     made = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(root)}
     kept = [each for each in records if each.result is not None and STATUSES[each.status].recordable]
-    for path in sorted({Path(each.baselines) for each in kept}):
-        mine = {each.result.id: each for each in kept if Path(each.baselines) == path and each.result is not None}
-        task = next(iter(mine.values())).task
-        before = read(path, task)
-        fresh = [each for name, each in mine.items() if not (only_new and name in before)]
-        gated = {
-            each.result.id
-            for each in kept
-            if Path(each.baselines) == path and each.result is not None and each.gate and each.gate.gated
-        }
-        results = [(each.result, each.result.id in gated) for each in fresh if each.result is not None]
-        abilities: dict[str, dict[str, Ability]] = {}
-        for each in kept:
-            if each.result is not None and Path(each.baselines) == path:  # of a cell, each test may measure others
-                abilities.setdefault(each.result.id, {}).update((one.task, one) for one in each.abilities)
-        if results:
-            write(path, task, results, made, {name: some.values() for name, some in abilities.items()})
-        lines += [
-            f"{_shown(path, root)}: {result.id} {_change(result, before.get(result.id), path, alpha)}"
-            for result, _ in results
-        ]
-    if any(each.result and len(each.result.seeds) == 1 for each in kept) and lines:
-        lines.append("recorded with one seed, which does not tell how seeds scatter: others may alarm falsely")
-    return lines
+    for path in sorted({Path(record.baselines) for record in kept}):
+        with written.to(_shown(path, root)):
+            mine = [record for record in kept if Path(record.baselines) == path]
+            written.lines += _record_file(path, mine, root, alpha, only_new, made)
+    if any(record.result and len(record.result.seeds) == 1 for record in kept) and written.lines:
+        written.lines.append("recorded with one seed, which does not tell how seeds scatter: others may alarm falsely")
+    return written
 
 
-def obsolete_lines(found: Mapping[Path, Sequence[str]], root: Path, prune: bool) -> list[str]:
+def _record_file(
+    path: Path, records: Sequence[CellRecord], root: Path, alpha: float, only_new: bool, made: Mapping[str, str]
+) -> list[str]:
+    """Write the cells of one file, and say so: of tests that share a cell, the last one's result."""
+    results = {record.result.id: record.result for record in records if record.result is not None}
+    task = records[0].task
+    before = read(path, task)
+    fresh = [result for name, result in results.items() if not (only_new and name in before)]
+    gated = {record.result.id for record in records if record.result is not None and record.gate and record.gate.gated}
+    abilities: dict[str, dict[str, Ability]] = {}
+    for record in records:
+        if record.result is not None:  # of a cell, each test may measure others
+            abilities.setdefault(record.result.id, {}).update((one.task, one) for one in record.abilities)
+    if fresh:
+        measured = {name: some.values() for name, some in abilities.items()}
+        write(path, task, [(result, result.id in gated) for result in fresh], made, measured)
+    shown = _shown(path, root)
+    return [f"{shown}: {result.id} {_change(result, before.get(result.id), path, alpha)}" for result in fresh]
+
+
+def obsolete_baselines(found: Mapping[Path, Sequence[str]], root: Path, prune: bool) -> Written:
     """A line on each file with baselines that belong to no suite any more; with `prune`, they are removed."""
-    for path, cells in found.items() if prune else ():
-        remove(path, cells)
+    written = Written()
     what = "removed, obsolete" if prune else "obsolete, --bt-prune-baselines removes them"
-    return [f"{_shown(path, root)}: {', '.join(cells)} ({what})" for path, cells in sorted(found.items())]
+    for path, cells in sorted(found.items()):
+        shown = _shown(path, root)
+        with written.to(shown):
+            if prune:
+                remove(path, cells)
+            written.lines.append(f"{shown}: {', '.join(plain(cell, 60) for cell in cells)} ({what})")
+    return written
 
 
 def _change(result: CellResult, before: Recorded | None, path: Path, alpha: float) -> str:
@@ -85,7 +115,7 @@ def _change(result: CellResult, before: Recorded | None, path: Path, alpha: floa
     if before.identity != result.provenance["identity"]:
         return f"{old} -> {new}, on another test split, metric or prompt format"
     baseline = Baseline(result.id, path, "gated", Terms(alpha), "", path.name, recorded=before)
-    comparison, verdict = baseline.compare(result), baseline.verdict(result)
+    comparison, verdict = baseline.judge(result), baseline.verdict(result)
     mark = ", SIGNIFICANTLY WORSE" if verdict == "worse" else ""
     if verdict == "refused":
         mark = ", THE SCORE IS LOST"

@@ -1,41 +1,30 @@
 """The right-hand side of `better_together() >= bt_baseline`: is the cell worse, or too small to tell?"""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from ..pipeline.errors import BaselineError
+from ..pipeline.inert_text import plain
 from ..results.cell_records import GateRecord
 from ..results.cell_results import CellResult
 from ..results.statuses import Mode, Verdict
 from .baselines import Recorded, Source
-from .statistics import Comparison, compare
+from .judge import Judgement, Terms, holds, judge
 
 
-@dataclass(frozen=True)
-class Terms:
-    """On what terms cells are compared: the same for a whole session."""
-
-    alpha: float
-    """A cell's share of the session's error budget."""
-    margin: float = 0.0
-    """The drop, within 0...1, that has to be exceeded."""
-    detect: float = 0.1
-    """The drop that a test should find with 80 % probability."""
-    too_small_fails: bool = False
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # to be compared with results is what it is for
 class Baseline:
-    """The recorded result a cell must hold. `result >= baseline` unless the result is significantly worse.
+    """The recorded result that a cell must hold: `result >= baseline` unless the result is significantly worse.
 
-    In mode "not_gated" and "recording" every result holds.
+    In the modes not_gated and recording every result holds. No other comparison has a meaning here, and none is
+    answered: each raises TypeError with what to write in its place.
     """
 
     cell: str
+    """The cell that it is the baseline of: `tiny-pwp`."""
     file: Path
     mode: Mode
     terms: Terms
@@ -46,70 +35,99 @@ class Baseline:
     gated: bool = True
     """Whether the suite gates the cell, whatever the mode of this run."""
     recorded: Recorded | None = field(default=None, repr=False)
+    compared: Callable[[bool], object] = field(default=bool, repr=False)
+    """Is told when a test compares something with the baseline: True for the cell's score, False for side effects."""
 
     def __le__(self, result: object) -> bool:
         """`result >= self`: Python asks here, because results know nothing of baselines."""
+        __tracebackhide__ = True
         if not isinstance(result, CellResult):
-            return NotImplemented
+            return self._refuse(">=", result)
+        if result.id != self.cell:
+            raise BaselineError(
+                f"bt_baseline is that of {self.cell}, and the result is that of {result.id}: gate a strategy in its "
+                "own cell, with `better_together() >= bt_baseline`, and compare two strategies with each other, as in "
+                'better_together() >= better_together("p")'
+            )
+        self.compared(True)
         return self.holds(result)
+
+    def __lt__(self, result: object) -> bool:
+        __tracebackhide__ = True
+        return self._refuse(">", result)
+
+    def __ge__(self, result: object) -> bool:
+        __tracebackhide__ = True
+        return self._refuse("<=", result)
+
+    def __gt__(self, result: object) -> bool:
+        __tracebackhide__ = True
+        return self._refuse("<", result)
+
+    def __eq__(self, result: object) -> bool:
+        __tracebackhide__ = True
+        return self is result or self._refuse("==", result)
+
+    def __ne__(self, result: object) -> bool:
+        __tracebackhide__ = True
+        return self is not result and self._refuse("!=", result)
+
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         if self.recorded is None or self.recorded.refused:
-            return f"baseline {self.cell} ({self.mode})"
-        return f"{self.recorded.score:.1%} in {self.shown} ({self.mode})"
+            return f"baseline {self.cell} ({self.mode.replace('_', ' ')})"
+        return f"{self.recorded.score:.1%} in {self.shown} ({self.mode.replace('_', ' ')})"
 
-    def compare(self, result: CellResult) -> Comparison | None:
-        """The paired comparison; None where one side has no scores."""
+    def _refuse(self, operator: str, other: object) -> bool:
+        __tracebackhide__ = True
+        if other is None:
+            return NotImplemented  # type: ignore[no-any-return]  # `bt_baseline is None`, spelled with ==
+        kind = "better_together()" if isinstance(other, CellResult) else type(other).__name__
+        raise TypeError(
+            f"{kind} {operator} bt_baseline is not defined: a cell holds its baseline or is significantly worse, and "
+            "the one question to ask is `assert better_together() >= bt_baseline`"
+        )
+
+    def judge(self, result: CellResult) -> Judgement | None:
+        """Judge a result of the cell; None where one side has no scores."""
         if self.recorded is None or self.recorded.refused or result.refused:
             return None
-        before = list(self.recorded.seeds.values())
-        return compare(result.outcomes, before, result.clusters or None, self.terms.margin)
+        return judge(result.outcomes, list(self.recorded.seeds.values()), self.terms, result.clusters or None)
 
     def verdict(self, result: CellResult) -> Verdict:
-        """What the comparison comes to, whatever the mode."""
-        return self._verdict(result, self.compare(result))
+        """The verdict on a result, whatever the mode."""
+        return self._verdict(result, self.judge(result))
 
-    def _verdict(self, result: CellResult, comparison: Comparison | None) -> Verdict:
-        if comparison is None:
-            lost = self.recorded is not None and not self.recorded.refused and bool(result.refused)
-            return "refused" if lost else "holds"
-        if comparison.p_value <= self.terms.alpha and comparison.difference < 0:
-            return "worse"
-        # Not found with 80 % probability: the smallest that is found is larger, or there is none (NaN).
-        return "holds" if comparison.detectable(self.terms.alpha) <= self.terms.detect else "too_small"
+    def _verdict(self, result: CellResult, judgement: Judgement | None) -> Verdict:
+        if judgement is not None:
+            return judgement.verdict
+        lost = self.recorded is not None and not self.recorded.refused and bool(result.refused)
+        return "refused" if lost else "holds"
 
     def holds(self, result: CellResult) -> bool:
         """False if the drop is significant, or if a cell that has had a score is refused now."""
-        if self.mode != "gated":
-            return True
-        verdict = self.verdict(result)
-        return verdict == "holds" or (verdict == "too_small" and not self.terms.too_small_fails)
+        return self.mode != "gated" or holds(self.verdict(result), self.terms)
 
-    def judge(self, result: CellResult) -> GateRecord:
+    def record(self, result: CellResult) -> GateRecord:
         """The comparison as plain data."""
-        comparison = self.compare(result)
-        verdict = self._verdict(result, comparison)
-        if comparison is None:
-            return GateRecord(self.mode, self.terms.alpha, gated=self.gated, verdict=verdict)
+        judgement = self.judge(result)
+        bare = GateRecord(self.mode, self.terms.alpha, self.gated, self._verdict(result, judgement))
+        if judgement is None or self.recorded is None:
+            return bare
         ids = [example.id for example in result.seeds[0].examples]
-        detectable = comparison.detectable(self.terms.alpha)
-        return GateRecord(
-            mode=self.mode,
-            alpha=self.terms.alpha,
-            gated=self.gated,
-            verdict=verdict,
-            baseline=comparison.before,
-            difference=comparison.difference,
-            interval=comparison.interval,
-            p_value=comparison.p_value,
-            test=comparison.test,
-            margin=comparison.margin,
-            detectable=None if math.isnan(detectable) else detectable,
-            broken=tuple(ids[i] for i in comparison.broken),
-            fixed=tuple(ids[i] for i in comparison.fixed),
-            before=tuple(
-                fmean(column) for column in zip(*(self.recorded.seeds.values() if self.recorded else ()), strict=True)
-            ),
+        return replace(
+            bare,
+            baseline=judgement.before,
+            difference=judgement.difference,
+            interval=judgement.interval,
+            p_value=judgement.p_value,
+            test=judgement.test,
+            margin=self.terms.margin,
+            detectable=judgement.detectable,
+            broken=tuple(ids[position] for position in judgement.broken),
+            fixed=tuple(ids[position] for position in judgement.fixed),
+            before=tuple(fmean(scores) for scores in zip(*self.recorded.seeds.values(), strict=True)),
         )
 
 
@@ -125,7 +143,7 @@ def find(baseline: Baseline, identity: Mapping[str, Any], source: Source, task: 
         raise BaselineError(f"no baseline for {baseline.cell} in {where}\nrecord one with: {baseline.accept}")
     names = {"test": "the test split", "metric": "the metric"}
     changed = [
-        f"{names.get(key, key)} ({recorded.identity.get(key)} -> {now})"
+        f"{names.get(key, key)} ({plain(str(recorded.identity.get(key)), 60)} -> {plain(str(now), 60)})"
         for key, now in identity.items()
         if recorded.identity.get(key) != now
     ]

@@ -1,28 +1,31 @@
 """What a failed comparison says: the fact first, then all that is needed to act on it."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..pipeline.inert_text import plain
 from ..results.cell_results import CellResult
-from .statistics import Comparison, compare, mean_interval
-from .verdict import Baseline, Terms
+from .judge import Judgement, Terms, judge
+from .statistics import mean_interval
+from .verdict import Baseline
 
 BELOW = 'more below, under "better together"'
 """Where a test report has the rest."""
+ALONE = 0.05
+"""The alpha of a comparison that shares no error budget."""
 SHOWN = 3
 """Examples, and provenance values, that are named; the rest is counted."""
 
 
 def explain(result: CellResult, baseline: Baseline) -> list[str]:
     """Why `result >= baseline` is false, in few lines: pytest cuts what is longer than eight, or 640 characters."""
-    comparison, recorded = baseline.compare(result), baseline.recorded
+    comparison, recorded = baseline.judge(result), baseline.recorded
     if comparison is None or recorded is None:
         before = f"{recorded.score:.1%}" if recorded else "none"
-        return [f"{baseline.cell} was refused, its baseline has a score of {before}", result.refused, BELOW]
+        return [f"{baseline.cell} was refused, its baseline has a score of {before}", plain(result.refused), BELOW]
     terms, made = baseline.terms, recorded.provenance
-    when = " at ".join(str(made[key]) for key in ("date", "commit") if made.get(key))
-    if baseline.verdict(result) == "worse":
+    when = " at ".join(plain(str(made[key]), 40) for key in ("date", "commit") if made.get(key))
+    if comparison.verdict == "worse":
         fact = f"fell by {-comparison.difference * 100:.1f} points: {comparison.now:.1%} < {comparison.before:.1%}"
     else:
         fact = f"is too small to tell, and --bt-too-small=fail was asked for: it would miss a drop of {_wanted(terms)}"
@@ -39,14 +42,14 @@ def explain(result: CellResult, baseline: Baseline) -> list[str]:
 
 def details(result: CellResult, baseline: Baseline) -> list[str]:
     """What `explain` has no room for: what the test could see, which examples, what else changed, what to type."""
-    comparison, recorded = baseline.compare(result), baseline.recorded
+    comparison, recorded = baseline.judge(result), baseline.recorded
     accept = f"accept that with: {baseline.accept}"
     if comparison is None or recorded is None:
         return [f"baseline: {baseline.cell} in {baseline.shown}", accept]
     return [
         f"baseline: {baseline.cell} in {baseline.shown}",
         f"test: {comparison.test}, paired by example, one-sided",
-        f"smallest drop that it finds with 80 % probability: {_points(comparison.detectable(baseline.terms.alpha))} "
+        f"smallest drop that it finds with 80 % probability: {_points(comparison.detectable)} "
         f"(wanted: {_wanted(baseline.terms)})",
         _examples(comparison, result),
         *_differs(recorded.provenance, result.provenance),
@@ -67,14 +70,14 @@ def explain_plain(left: CellResult, op: str, right: object) -> list[str]:
         f"right {_score(right.score, right.outcomes)}, {_seeds_n(right)}",
     ]
     if _ids(left) == _ids(right):
-        comparison = compare(left.outcomes, right.outcomes, left.clusters or None)
+        comparison = judge(left.outcomes, right.outcomes, Terms(ALONE), left.clusters or None)
         p_value = f"p = {comparison.p_value:.2g} for a true score below ({comparison.test})"
         lines += [f"difference {_difference(comparison)}", p_value, _examples(comparison, left)]
     return [*lines, outside]
 
 
 def _wanted(terms: Terms) -> str:
-    return f"{100 * terms.detect:g} points"
+    return f"{100 * terms.wanted:g} points"
 
 
 def _score(score: float, outcomes: Sequence[Sequence[float]]) -> str:
@@ -82,16 +85,17 @@ def _score(score: float, outcomes: Sequence[Sequence[float]]) -> str:
     return f"{score:.1%} [{low:.1%}, {high:.1%}]"
 
 
-def _difference(comparison: Comparison) -> str:
+def _difference(comparison: Judgement) -> str:
     low, high = comparison.interval
     return f"{100 * comparison.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], paired by example"
 
 
-def _examples(comparison: Comparison, result: CellResult) -> str:
+def _examples(comparison: Judgement, result: CellResult) -> str:
     ids = _ids(result)
 
     def some(positions: Sequence[int]) -> str:
-        return f"{len(positions)}" + (f" ({', '.join(ids[i] for i in positions[:SHOWN])})" if positions else "")
+        named = ", ".join(plain(ids[position], 60) for position in positions[:SHOWN])
+        return f"{len(positions)} ({named})" if positions else "0"
 
     return f"examples broken: {some(comparison.broken)}; fixed: {some(comparison.fixed)}"
 
@@ -101,13 +105,12 @@ def _differs(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]
     old, new = dict(_flat(before)), dict(_flat(now))
     changed = [key for key in new if key in old and old[key] != new[key] and not key.startswith("identity")]
     if changed:
-        shown = ", ".join(f"{key} {_cut(old[key])} -> {_cut(new[key])}" for key in changed[: 2 * SHOWN])
+        shown = ", ".join(f"{plain(key, 60)} {_cut(old[key])} -> {_cut(new[key])}" for key in changed[: 2 * SHOWN])
         yield f"changed since: {shown}" + (f", and {len(changed) - 2 * SHOWN} more" * (len(changed) > 2 * SHOWN))
 
 
 def _cut(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return plain(str(value), 40)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -134,5 +137,5 @@ def _seeds_n(result: CellResult) -> str:
     return f"{_seeds(result.seeds)}, n = {result.n}"
 
 
-def _points(drop: float) -> str:
-    return "none, not even the loss of everything" if math.isnan(drop) else f"{100 * drop:.1f} points"
+def _points(drop: float | None) -> str:
+    return "none, not even the loss of everything" if drop is None else f"{100 * drop:.1f} points"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .keys import ATTEMPT, OUTERMOST, SESSION
+from .keys import CELL_RUN, OUTERMOST, SESSION
 from .options import add_options, asked
 
 if TYPE_CHECKING:  # a run without suites never loads it
@@ -200,10 +200,14 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Send a cell's record along with its report, from an xdist worker too."""
     report = yield
-    attempt = item.stash.get(ATTEMPT, None)
+    cell_run = item.stash.get(CELL_RUN, None)
     # A cell ends where its test was called, or where its set-up did not get that far.
-    if attempt is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
-        record = attempt.record(report, call)
+    if cell_run is not None and (call.when == "call" or (call.when == "setup" and not report.passed)):
+        record, ending = cell_run.record(report, call)
+        if ending.objection:
+            # Neither a pass, nor a skip, nor an expected failure.
+            vars(report).pop("wasxfail", None)
+            report.outcome, report.longrepr = "failed", ending.objection
         setattr(report, RECORD, json.dumps(record.to_json()))
         setattr(report, STATUS, record.status)
         from .outcomes import properties, sections
@@ -211,9 +215,9 @@ def pytest_runtest_makereport(
         # JUnit XML takes them from the report on tear-down, which gets the item's; of a repeated item, the last.
         others = [pair for pair in item.user_properties if not pair[0].startswith("bettertogether.")]
         item.user_properties[:] = [*others, *properties(record)]
-        report.sections.extend(sections(attempt, record))
+        report.sections.extend(sections(cell_run, record))
         _session(item.config).running = None
-    elif attempt is None and report.skipped and item.get_closest_marker("bettertogether"):
+    elif cell_run is None and report.skipped and item.get_closest_marker("bettertogether"):
         # By a mark, before any fixture of ours: without a record it would be in no report.
         skipped = _session(item.config).unreported(item, "skipped", str(call.excinfo.value) if call.excinfo else "")
         if skipped:
@@ -243,20 +247,22 @@ class Collector:
             setattr(report, RECORD, record)
             setattr(report, STATUS, json.loads(record)["status"])
 
-    def pytest_sessionfinish(self) -> None:
-        """Write the baselines and reports that were asked for."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the baselines and reports that were asked for; baselines that could not be written are a failure."""
         if SESSION in self.config.stash:
-            session = _session(self.config)
-            session.end()
+            ours = _session(self.config)
+            ours.end()
             output = getattr(self.config, "workeroutput", None)
             if output is not None:
                 from .distribution import leave
 
-                leave(output, session.obsolete, session.damaged)
-            elif session.records or session.obsolete:
+                leave(output, ours.obsolete, ours.damaged)
+            elif ours.records or ours.obsolete:
                 from .finish import write_files
 
-                session.written.extend(write_files(session, self.config, self.started))
+                ours.written.extend(write_files(ours, self.config, self.started))
+                if ours.unwritten and session.exitstatus == pytest.ExitCode.OK:
+                    session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ..optimize.step import kinds_with
 from ..pipeline.strategy import Strategy
 from ..results.cell_results import CellResult
-from .attempt import Attempt
+from .cell_run import CellRun
 from .running import measure, run
 from .session import Session
 
@@ -50,8 +50,8 @@ class MeasurableResult(CellResult):
 class BetterTogether:
     """The `better_together` fixture: call it to run the test's cell, or another strategy of its task and model."""
 
-    def __init__(self, session: Session, attempt: Attempt, model: "Model") -> None:
-        self._session, self._attempt, self._model = session, attempt, model
+    def __init__(self, session: Session, cell_run: CellRun, model: "Model") -> None:
+        self._session, self._cell_run, self._model = session, cell_run, model
 
     def __call__(self, strategy: str | None = None) -> MeasurableResult:
         """Optimise and evaluate; what cells have in common is done once.
@@ -67,16 +67,16 @@ class BetterTogether:
             ValueError: There is no such strategy.
         """
         __tracebackhide__ = True
-        own, kinds = Strategy.of(self._attempt.strategy), kinds_with(self._session.settings.steps)
+        own, kinds = Strategy.of(self._cell_run.strategy), kinds_with(self._session.settings.steps)
         try:
             wanted = own if strategy is None else Strategy.parse(strategy, kinds)
         except ValueError as error:
             raise ValueError(str(error)) from None
-        result = run(self._session, self._attempt, self._model, wanted)
-        baseline = self._attempt.baseline
+        result = run(self._session, self._cell_run, self._model, wanted)
+        baseline = self._cell_run.baseline
         if result.refused and wanted == own and (baseline is None or baseline.holds(result)):
             pytest.skip(f"refused: {result.refused}")
-        return MeasurableResult.of(result, partial(measure, self._session, self._attempt, self._model, result))
+        return MeasurableResult.of(result, partial(measure, self._session, self._cell_run, self._model, result))
 
     def __repr__(self) -> str:
         return "better_together"

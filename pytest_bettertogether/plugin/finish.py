@@ -11,7 +11,7 @@ import pytest
 
 from ..command.publishing import publish
 from ..gate.git import commit
-from ..gate.recording import obsolete_lines, record_baselines
+from ..gate.recording import obsolete_baselines, record_baselines
 from ..report.github import annotations
 from ..report.markdown import step_summary
 from .keys import OUTERMOST
@@ -21,9 +21,13 @@ from .session import Session
 def write_files(session: Session, config: pytest.Config, started: float) -> list[str]:
     """Write everything; `started` is the Unix time at which the session began. Returns a line on each file."""
     settings, root, lines = session.settings, config.rootpath, list[str]()
+    written = [obsolete_baselines(session.obsolete, root, settings.prune_baselines)]
     if settings.update_baselines and session.records:
-        lines += record_baselines(session.records, root, settings.alpha, settings.update_baselines == "new")
-    lines += obsolete_lines(session.obsolete, root, settings.prune_baselines)
+        only_new = settings.update_baselines == "new"
+        written.insert(0, record_baselines(session.records, root, settings.alpha, only_new))
+    for baselines in written:
+        lines += (*baselines.lines, *baselines.failures)
+        session.unwritten += len(baselines.failures)
     frozen = [each.result for each in session.records if each.result and not each.result.refused]
     if settings.export and frozen:
         lines.append(f"frozen programs: {sum(len(each.seeds) for each in frozen)} in {settings.export}")

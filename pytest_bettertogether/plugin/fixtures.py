@@ -52,14 +52,15 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     from .running import break_off
 
     session, suite = _session(request), _suite(request)
-    attempt = session.begin(request.node, suite, bt_model, bt_strategy)
+    cell_run = session.begin(request.node, suite, bt_model, bt_strategy)
     try:
-        attempt.baseline = session.baseline(request.node, suite, bt_model, bt_strategy)
+        baseline = session.baseline(request.node, cell_run, bt_model, bt_strategy)
     except BaselineError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     except BROKEN as error:  # the data cannot be read, the program not be made, the journal not be opened
-        break_off(attempt, error)
-    return attempt.baseline
+        break_off(cell_run, error)
+    cell_run.take_baseline(baseline)
+    return baseline
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 SESSION = pytest.StashKey[Any]()
 """On the config: the `Session`, once somebody needed it (`session_of`)."""
-ATTEMPT = pytest.StashKey[Any]()
-"""On an item: its `Attempt`, once one of its fixtures ran."""
+CELL_RUN = pytest.StashKey[Any]()
+"""On an item: its `CellRun`, once one of its fixtures ran."""
 OUTERMOST = pytest.StashKey[bool]()
 """On the config: whether this is a step of GitHub Actions, and not a run inside a test of one, nor a worker."""

@@ -1,17 +1,19 @@
 """How a cell's status shows in pytest: a letter and a word on the terminal, properties in JUnit XML."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
 from ..results.cell_records import CellRecord
-from ..results.statuses import STATUSES, Status
-from .attempt import Attempt
+from ..results.statuses import STATUSES, PytestOutcome, Status
+from .cell_run import CellRun
 
 
 def teststatus(report: pytest.TestReport, status: Status) -> tuple[str, str, str] | None:
     """(category, letter, word), or None for pytest's own; the category stays pytest's, so that it counts as ever."""
-    if status == report.outcome or report.when != "call":  # an error in set-up stays an error
+    own = status in get_args(PytestOutcome) or hasattr(report, "wasxfail")
+    if own or report.when != "call":  # an error in set-up stays an error
         return None
     facts = STATUSES[status]
     word = facts.word.upper()
@@ -43,15 +45,15 @@ def properties(record: CellRecord) -> Iterator[tuple[str, object]]:
         yield "bettertogether.p_value", gate.p_value
 
 
-def sections(attempt: Attempt, record: CellRecord) -> Iterator[tuple[str, str]]:
+def sections(cell_run: CellRun, record: CellRecord) -> Iterator[tuple[str, str]]:
     """What a report shows below the traceback of a gate that failed: all that pytest would cut from its assertion."""
     if (
         record.gate
-        and attempt.baseline
-        and attempt.result
+        and cell_run.baseline
+        and cell_run.result
         and record.gate.verdict != "holds"
         and record.gate.mode == "gated"
     ):
         from ..gate.words import details
 
-        yield "better together", "\n".join(details(attempt.result, attempt.baseline))
+        yield "better together", "\n".join(details(cell_run.result, cell_run.baseline))

@@ -15,7 +15,7 @@ from ..pipeline.suite import Suite
 from ..results.cell_records import Paid
 from ..results.cell_results import CellResult
 from ..running.progress import Progress
-from .attempt import Attempt
+from .cell_run import CellRun
 from .faults import BROKEN, leaves, raise_for_user, users_line
 from .session import Session
 from .terminal import progress_line
@@ -29,18 +29,18 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
 Done = TypeVar("Done")
 
 
-def run(session: Session, attempt: Attempt, model: "Model", strategy: Strategy) -> CellResult:
+def run(session: Session, cell_run: CellRun, model: "Model", strategy: Strategy) -> CellResult:
     """Run a cell on behalf of an item, and note what it cost or why it broke."""
     __tracebackhide__ = True
-    result = _work(session, attempt, lambda cells: cells.run(attempt.suite, model, strategy, session.settings.seeds))
-    if strategy.id == attempt.strategy:
-        attempt.result = result
-        _export(session, attempt.suite, result)
+    result = _work(session, cell_run, lambda cells: cells.run(cell_run.suite, model, strategy, session.settings.seeds))
+    if strategy.id == cell_run.strategy:
+        cell_run.finish(result)
+        _export(session, cell_run.suite, result)
     return result
 
 
 def measure(
-    session: Session, attempt: Attempt, model: "Model", result: CellResult, tasks: "Wanted", **form: Any
+    session: Session, cell_run: CellRun, model: "Model", result: CellResult, tasks: "Wanted", **form: Any
 ) -> "Abilities":
     """Put lm-eval tasks to a cell's weights and to the base model, on behalf of an item."""
     __tracebackhide__ = True
@@ -53,24 +53,24 @@ def measure(
         how = Form(**form)
     except TypeError:
         pytest.fail(f"harness() takes {', '.join(field.name for field in fields(Form))}, got {form}", pytrace=False)
-    found = _work(session, attempt, lambda cells: side_effects(cells, attempt.suite, model, result, tasks, how))
-    own = result.strategy == attempt.strategy
+    found = _work(session, cell_run, lambda cells: side_effects(cells, cell_run.suite, model, result, tasks, how))
+    own = result.strategy == cell_run.strategy
     if own:
-        attempt.note(found)
-    gated = settings.gate and Strategy.of(result.strategy) in attempt.suite.gate
+        cell_run.note(found)
+    gated = settings.gate and Strategy.of(result.strategy) in cell_run.suite.gate
     terms = replace(session.terms, alpha=settings.alpha)
-    return Abilities(found, terms, gated, attempt.note if own else tuple)
+    return Abilities(found, terms, gated, cell_run.note if own else tuple)
 
 
-def _work(session: Session, attempt: Attempt, job: "Callable[[Cells], Done]") -> Done:
-    """Whatever happens in a job is the attempt's: what it cost, what broke it, what stopped it.
+def _work(session: Session, cell_run: CellRun, job: "Callable[[Cells], Done]") -> Done:
+    """Whatever happens in a job is the run's: what it cost, what broke it, what stopped it.
 
     No context manager: contextlib would give an error its whole traceback back.
     """
     __tracebackhide__ = True
     began = time.perf_counter()
-    session.running = attempt
-    attempt.fault = attempt.spent = ""  # of an earlier attempt, under pytest-rerunfailures
+    session.running = cell_run
+    cell_run.begin()
     line = progress_line(session.config)
     try:
         cells = session.cells
@@ -82,27 +82,28 @@ def _work(session: Session, attempt: Attempt, job: "Callable[[Cells], Done]") ->
             line.clear()
             now = cells.engines.paid()
             usage, steps = now.usage - before.usage, now.train_steps - before.train_steps
-            attempt.paid += Paid(usage, steps, time.perf_counter() - began, now.halved - before.halved)
+            cell_run.pay(Paid(usage, steps, time.perf_counter() - began, now.halved - before.halved))
     except BudgetError as error:
-        attempt.spent = str(error)
+        cell_run.stop(str(error))
         raise pytest.fail.Exception(f"stopped: {error}", pytrace=False) from None
     except BROKEN as error:
-        break_off(attempt, error)
+        break_off(cell_run, error)
 
 
-def break_off(attempt: Attempt, error: BaseException) -> NoReturn:
+def break_off(cell_run: CellRun, error: BaseException) -> NoReturn:
     """Note that the cell is invalid, and end its test with what the user can act on."""
     __tracebackhide__ = True
     cause = error.__cause__ or error  # pytest's Exit is an Exception, which our errors name with its example
     if not leaves(cause):
-        attempt.fault = f"{type(error).__name__}: {error}"
+        cell_run.break_off(f"{type(error).__name__}: {error}")
         raise_for_user(error)
     # The cell would be missing, and the run be green.
-    attempt.fault = (
+    fault = (
         f"{users_line(cause) or 'the program'} raised {type(cause).__name__}({str(cause)!r}) while the cell was run: "
         "skip, or expect a failure, in the test itself, before it calls better_together()"
     )
-    raise pytest.fail.Exception(attempt.fault, pytrace=False) from None
+    cell_run.break_off(fault)
+    raise pytest.fail.Exception(fault, pytrace=False) from None
 
 
 def _export(session: Session, suite: Suite, result: CellResult) -> None:

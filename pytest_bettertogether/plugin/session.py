@@ -15,9 +15,9 @@ from ..pipeline.errors import BetterTogetherError
 from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
 from ..results.cell_records import CellRecord
-from .attempt import Attempt
+from .cell_run import CellRun
 from .faults import BROKEN, users_line
-from .keys import ATTEMPT, SESSION
+from .keys import CELL_RUN, SESSION
 from .marker import read_marker
 from .settings import Settings, read_settings
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..engines.devices import Claim
     from ..engines.model import Model
     from ..gate.baselines import Source
+    from ..gate.judge import Terms
     from ..gate.scope import Scope
-    from ..gate.verdict import Baseline, Terms
+    from ..gate.verdict import Baseline
     from ..results.statuses import Status
 
 SHAPING = (
@@ -47,10 +48,12 @@ class Session:
     """Each cell that has run; under xdist on the controller only."""
     written: list[str] = field(default_factory=list)
     """What was written into baselines and reports, line by line."""
+    unwritten: int = 0
+    """Baseline files that could not be written."""
     planned: list[str] = field(default_factory=list)
     """What --bt-plan found out, line by line."""
-    running: Attempt | None = None
-    """The attempt that has begun a cell and has no report yet; one left when the session ends was interrupted."""
+    running: CellRun | None = None
+    """The run of a cell that has begun and has no report yet; one left when the session ends was interrupted."""
     claim: "Claim | None" = None
     """The GPU of this worker."""
     obsolete: dict[Path, tuple[str, ...]] = field(default_factory=dict)
@@ -134,40 +137,51 @@ class Session:
     @cached_property
     def terms(self) -> "Terms":
         """The terms on which cells are compared; ask for them once all is collected."""
-        from ..gate.verdict import Terms
+        from ..gate.judge import Terms
 
         settings = self.settings
         share = self.scope.share(settings.alpha, self.source.read)
         return Terms(share, settings.margin, settings.detect, settings.too_small_fails)
 
-    def begin(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> Attempt:
-        """The item's attempt, made by whichever of its fixtures comes first.
+    def begin(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> CellRun:
+        """The item's run of its cell, made by whichever of its fixtures comes first.
 
         Skips the test, before its data are read, where the model cannot do what the task needs.
         """
-        made = Attempt(suite, model.name, strategy.id, _where(node), too_small_fails=self.settings.too_small_fails)
-        attempt: Attempt = node.stash.setdefault(ATTEMPT, made)
-        attempt.lacks = self.skip_reason(suite, model)
-        if attempt.lacks:
-            pytest.skip(attempt.lacks)
-        return attempt
+        made = CellRun(suite, model.name, strategy.id, _where(node), self.settings.too_small_fails)
+        cell_run: CellRun = node.stash.setdefault(CELL_RUN, made)
+        inability = self.skip_reason(suite, model)
+        cell_run.leave_out(inability)
+        if inability:
+            pytest.skip(inability)
+        return cell_run
 
     def skip_reason(self, suite: Suite, model: "Model") -> str:
         """Why a model is not asked to do a task, or the empty string."""
         return "" if self.settings.force else model.skip_reason(suite.name, suite.task.needs)
 
-    def baseline(self, node: pytest.Item, suite: Suite, model: "Model", strategy: Strategy) -> "Baseline":
+    def baseline(self, node: pytest.Item, cell_run: CellRun, model: "Model", strategy: Strategy) -> "Baseline":
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
         from ..gate.recording import mode_of
         from ..gate.verdict import Baseline, find
 
-        settings, gated, cell = self.settings, strategy in suite.gate, f"{model.name}-{strategy.id}"
+        settings, suite = self.settings, cell_run.suite
+        gated, cell = strategy in suite.gate, f"{model.name}-{strategy.id}"
         mode = mode_of(
             cell, suite.baselines, suite.name, settings.gate and gated, settings.update_baselines, self.source
         )
         root = node.config.rootpath
         shown = suite.baselines.relative_to(root) if suite.baselines.is_relative_to(root) else suite.baselines
-        baseline = Baseline(cell, suite.baselines, mode, self.terms, _accept(node), str(shown), gated)
+        baseline = Baseline(
+            cell,
+            suite.baselines,
+            mode,
+            self.terms,
+            _accept(node),
+            str(shown),
+            gated,
+            compared=cell_run.note_comparison,
+        )
         if mode != "gated":
             return baseline
         return find(baseline, self.cells.data.identity(suite), self.source, suite.name)
@@ -179,7 +193,7 @@ class Session:
     def end(self) -> None:
         """Note a cell that was still running when the session ended, and what its journal was like."""
         if self.running:
-            self.records.append(self.running.stopped())
+            self.records.append(self.running.interrupted())
         if "cells" in vars(self):
             self.damaged += self.cells.engines.journal.damaged
 

@@ -7,10 +7,11 @@ from typing import Literal
 
 from tabulate import tabulate
 
-from ..gate.statistics import Comparison, compare
+from ..gate.judge import Judgement, Terms, judge
 from ..pipeline.inert_text import plain
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
+from ..results.statuses import VERDICT_WORDS
 from .cells import in_order, title
 from .standing import same_examples
 
@@ -28,7 +29,7 @@ class Pair:
     cell: str
     outcome: Outcome
     why: str = ""
-    comparison: Comparison | None = None
+    comparison: Judgement | None = None
     broken: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
 
@@ -54,11 +55,14 @@ def _pair(cell: str, old: CellRecord, new: CellRecord | None, alpha: float, marg
     changed = _changed(was, now)
     if changed:
         return Pair(cell, "incomparable", changed)
-    found = compare(now.outcomes, was.outcomes, now.clusters or None, margin)
+    terms = Terms(alpha, margin)
+    found = judge(now.outcomes, was.outcomes, terms, now.clusters or None)
     ids = [each.id for each in now.seeds[0].examples]
-    worse = found.p_value <= alpha and found.difference < 0
-    better = not worse and compare(was.outcomes, now.outcomes, now.clusters or None).p_value <= alpha
-    outcome: Outcome = "worse" if worse else "better" if better and found.difference > 0 else "same"
+    outcome: Outcome = "same"
+    if found.verdict == "worse":
+        outcome = "worse"
+    elif judge(was.outcomes, now.outcomes, Terms(alpha), now.clusters or None).verdict == "worse":
+        outcome = "better"  # for the old one would be worse than the new one
     broken, fixed = (tuple(ids[i] for i in some) for some in (found.broken, found.fixed))
     return Pair(cell, outcome, comparison=found, broken=broken, fixed=fixed)
 
@@ -110,7 +114,9 @@ def _row(pair: Pair) -> list[str]:
         return [name, "", "", "", "", "", f"{pair.outcome}: {plain(pair.why, 120)}"]
     low, high = found.interval
     p_value = "" if math.isnan(found.p_value) else f"{found.p_value:.2g}"
-    mark = pair.outcome if pair.outcome != "same" else ""
+    mark: str = pair.outcome
+    if pair.outcome == "same":
+        mark = "" if found.verdict == "holds" else VERDICT_WORDS[found.verdict]
     return [
         name,
         f"{100 * found.before:.1f}",

@@ -8,7 +8,8 @@ from pathlib import Path
 from random import Random
 
 from pytest_bettertogether.gate.baselines import parse, write
-from pytest_bettertogether.gate.verdict import Baseline, Terms
+from pytest_bettertogether.gate.judge import Terms
+from pytest_bettertogether.gate.verdict import Baseline
 from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.report.document import document
 from pytest_bettertogether.report.markdown import markdown
@@ -58,7 +59,7 @@ def run(report: Report, rounds: int, quick: bool) -> None:
             kept = parse(path.read_text(), "baseline.json")
             for result in results:
                 name = f"{result.task}-{result.id}"
-                Baseline(name, path, "gated", Terms(0.05 / size), "", "", recorded=kept[name]).judge(result)
+                Baseline(name, path, "gated", Terms(0.05 / size), "", "", recorded=kept[name]).record(result)
 
     _grow(report, "report (text, Markdown, JSON) of {} cells", sizes, reported, rounds)
     _grow(report, "baselines written, read and compared, {} cells", sizes, gated, rounds)
