@@ -22,9 +22,9 @@ def explain(result: CellResult, baseline: Baseline) -> list[str]:
     comparison, recorded = baseline.judge(result), baseline.recorded
     if comparison is None or recorded is None:
         before = f"{recorded.score:.1%}" if recorded else "none"
-        return [f"{baseline.cell} was refused, its baseline has a score of {before}", plain(result.refused), BELOW]
+        return [f"{baseline.cell} was refused, its baseline has a score of {before}", _cut(result.refused, 300), BELOW]
     terms, made = baseline.terms, recorded.provenance
-    when = " at ".join(plain(str(made[key]), 40) for key in ("date", "commit") if made.get(key))
+    when = " at ".join(_cut(made[key]) for key in ("date", "commit") if made.get(key))
     if comparison.verdict == "worse":
         fact = f"fell by {-comparison.difference * 100:.1f} points: {comparison.now:.1%} < {comparison.before:.1%}"
     else:
@@ -94,7 +94,7 @@ def _examples(comparison: Judgement, result: CellResult) -> str:
     ids = _ids(result)
 
     def some(positions: Sequence[int]) -> str:
-        named = ", ".join(plain(ids[position], 60) for position in positions[:SHOWN])
+        named = ", ".join(_cut(ids[position], 60) for position in positions[:SHOWN])
         return f"{len(positions)} ({named})" if positions else "0"
 
     return f"examples broken: {some(comparison.broken)}; fixed: {some(comparison.fixed)}"
@@ -105,12 +105,13 @@ def _differs(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]
     old, new = dict(_flat(before)), dict(_flat(now))
     changed = [key for key in new if key in old and old[key] != new[key] and not key.startswith("identity")]
     if changed:
-        shown = ", ".join(f"{plain(key, 60)} {_cut(old[key])} -> {_cut(new[key])}" for key in changed[: 2 * SHOWN])
+        shown = ", ".join(f"{_cut(key, 60)} {_cut(old[key])} -> {_cut(new[key])}" for key in changed[: 2 * SHOWN])
         yield f"changed since: {shown}" + (f", and {len(changed) - 2 * SHOWN} more" * (len(changed) > 2 * SHOWN))
 
 
-def _cut(value: Any) -> str:
-    return plain(str(value), 40)
+def _cut(value: Any, length: int = 40) -> str:
+    """One inert line; in ASCII where it is cut, for pytest writes a section that its stream cannot take as one line."""
+    return plain(str(value), length).replace("…", "...")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
