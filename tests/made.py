@@ -67,7 +67,7 @@ def made(task="qa", model="tiny", strategy="pwp", n=40, seeds=(0, 1), text=HOSTI
         )
         for seed in seeds
     )
-    identity = {"metric": "exact_match('answer')", "prompt_format": 1, "test": "0123"}
+    identity = {"metric": "exact_match('answer')", "prompt_form": "chat 1", "test": "0123"}
     docs = tuple({"question": text[:500], "answer": f"answer {i}"} for i in range(n))
     return CellResult(task, model, strategy, results, {"identity": identity, "note": text}, (), docs)
 

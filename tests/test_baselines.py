@@ -3,6 +3,7 @@
 import json
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,12 +17,13 @@ from pytest_bettertogether.gate.scope import Scope
 from pytest_bettertogether.gate.verdict import Baseline, find
 from pytest_bettertogether.gate.words import details, explain, explain_plain
 from pytest_bettertogether.pipeline.errors import BaselineError
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.strategy import Strategy
 from pytest_bettertogether.pipeline.suite import Suite
 from pytest_bettertogether.results.cell_records import CellRecord
 from pytest_bettertogether.results.cell_results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
 
-IDENTITY = {"metric": "m", "program": "p", "prompt_format": 1, "test": "t"}
+IDENTITY = {"metric": "m", "program": "p", "prompt_form": "chat 1", "test": "t"}
 MADE = {"date": "2026-01-02", "commit": "abc1234"}
 
 
@@ -349,3 +351,34 @@ def test_results_compare_with_numbers_and_with_each_other():
 def test_results_go_to_json_and_back():
     for each in (result(GOOD, BAD), result(refused="none passed")):
         assert CellResult.from_json(json.loads(json.dumps(each.to_json()))) == each
+
+
+SUITES = Path(__file__).parent.parent / "suites"
+
+
+@pytest.mark.parametrize("task", ["arithmetic", "iris", "lookup"])
+def test_baselines_from_before_forms_had_names_fit_the_form_that_they_were_recorded_in(task, tmp_path):
+    """The committed files name a version alone, which was that of whichever form the recipe asked in."""
+    file = SUITES / "baselines" / f"{task}.json"
+    entries = json.loads(file.read_text())["cells"]
+    for name, recorded in read(file, task).items():
+        if "prompt_format" in entries[name]["identity"]:
+            assert entries[name]["identity"]["prompt_format"] == 1
+            assert recorded.identity == {
+                "metric": entries[name]["identity"]["metric"],
+                "test": entries[name]["identity"]["test"],
+                "prompt_form": FORMS["chat"].id,
+            }
+    raw = {"metric": "m", "prompt_format": 1, "test": "t"}
+    cell = {"identity": raw, "provenance": {"recipe": {"prompt": "raw"}}, "n": 1, "seeds": {"0": "1"}}
+    (tmp_path / "old.json").write_text(json.dumps({"schema": 1, "task": "t", "cells": {"a-p": cell, "a-w": cell}}))
+    old = read(tmp_path / "old.json")["a-p"]
+    assert old.identity == {"metric": "m", "test": "t", "prompt_form": FORMS["raw"].id}
+
+
+def test_a_report_from_before_forms_had_names_is_read_as_one_of_today():
+    now = replace(result(BAD, BAD, BAD), provenance={"identity": IDENTITY, "recipe": {"prompt": "chat"}})
+    before = now.to_json()
+    identity = {name: value for name, value in IDENTITY.items() if name != "prompt_form"}
+    before["provenance"]["identity"] = {**identity, "prompt_format": 1}
+    assert CellResult.from_json(before) == CellResult.from_json(now.to_json()) == now

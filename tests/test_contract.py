@@ -18,7 +18,8 @@ from pytest_bettertogether import Predict
 from pytest_bettertogether.engines.protocol import Continuation, Prompt, TrainingRow
 from pytest_bettertogether.engines.registry import TINY, load
 from pytest_bettertogether.pipeline.errors import BackendError
-from pytest_bettertogether.pipeline.prompt import Message, render
+from pytest_bettertogether.pipeline.forms import FORMS
+from pytest_bettertogether.pipeline.prompt import Message
 from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling
 
 SIGNATURE = Predict("length, width -> answer", describe={"answer": "tolu, berim or sako"}).signature
@@ -28,7 +29,7 @@ VLLM = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not install
 
 
 def prompt(n):
-    return Prompt(render(SIGNATURE, (), {"length": f"{n % 9}.{n % 7}", "width": f"{n % 3}.{n}"}), noise=n * 2**40 + n)
+    return FORMS["chat"].ask(SIGNATURE, (), {"length": f"{n % 9}.{n % 7}", "width": f"{n % 3}.{n}"}, n * 2**40 + n)
 
 
 PROMPTS = [prompt(n) for n in range(24)]

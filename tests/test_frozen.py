@@ -76,7 +76,10 @@ def test_it_can_be_optimised_further(exported):
 FAULTS = {
     "no program.json": lambda kept: (kept / "program.json").unlink(),
     "program.json cannot be read": lambda kept: (kept / "program.json").write_text("{"),
-    "it has format (3, 1), and this version reads (1, 1) and (2, 1)": lambda kept: change(kept, format=3),
+    "it has format 9, and this version reads 1 and 2": lambda kept: change(kept, format=9),
+    "it was made in the prompt form 'chat 7', and this version has chat 1, raw 1": lambda kept: change(
+        kept, form="chat 7"
+    ),
     "its adapter is missing, or not the one": lambda kept: (kept / "adapter" / "adapter_config.json").write_text("x"),
     "predictor 'say' had the prompt": lambda kept: change(kept, predictors={"say": {"prompt": "x", "demos": []}}),
     "it has the predictors tell, and the program has say": lambda kept: change(
@@ -107,16 +110,27 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
             self.say = Predict("number -> parity")
 
     from pytest_bettertogether.pipeline.adapter import ADAPTER_FILES, Adapter, adapter_digest
+    from pytest_bettertogether.pipeline.forms import FORMS
     from pytest_bettertogether.pipeline.frozen import freeze
 
     for name in ADAPTER_FILES:
         (tmp_path / name).write_text("weights")
     state = ProgramState(adapter=Adapter(str(tmp_path), adapter_digest(tmp_path)))
-    freeze(tmp_path / "kept", Say(), state, {"model": {"model": "one", "weights": "aa", "revision": "main"}}, "")
+    freeze(
+        tmp_path / "kept",
+        Say(),
+        state,
+        FORMS["chat"],
+        {"model": {"model": "one", "weights": "aa", "revision": "main"}},
+        "",
+    )
     kept = frozen(Say, tmp_path / "kept")
     assert kept.state({"weights": "aa", "revision": "main"}).adapter.digest == state.adapter.digest
     with pytest.raises(ProgramError, match=r"was trained on one \(weights aa\), and this is two \(bb\)"):
         kept.state({"model": "two", "weights": "bb"})
+    assert kept.state({}, FORMS["chat"]) == kept.state({})
+    with pytest.raises(ProgramError, match=r"in the prompt form chat 1, and the recipe asks in raw 1: write Task\("):
+        kept.state({}, FORMS["raw"])
 
 
 def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ from pytest_bettertogether.journal.replay import Journaled
 from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.optimize.bettertogether import run_seed
 from pytest_bettertogether.pipeline.errors import BackendError, DataError, MetricError, ProgramError
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.frozen import freeze
 from pytest_bettertogether.pipeline.metrics import metric_name
 from pytest_bettertogether.pipeline.program import Demo
@@ -184,7 +185,7 @@ def test_a_whole_optimised_program_answers_for_lm_eval_with_its_prompts_and_demo
     demo = Demo({"width": "1.0", "height": "9.0"}, {"kind": "nalo"})
     state = ProgramState({"name": (demo,)})
     about = {"strategy": "p", "model": {}}
-    freeze(tmp_path, Name(), state, about, "")
+    freeze(tmp_path, Name(), state, FORMS["chat"], about, "")
     lm = harness_lm("tiny", program=frozen(Name, tmp_path))
     lm.engine = Asked(lm.engine)
     (task,) = load(folder / "write.yaml", folder)
@@ -198,6 +199,26 @@ def test_a_whole_optimised_program_answers_for_lm_eval_with_its_prompts_and_demo
     assert plain.identity["program"] != lm.identity["program"]
     with pytest.raises(ProgramError, match="no log-likelihoods"):
         measure(load(folder / "choice.yaml", folder)[0], lm, Form(), range(2))
+
+
+@pytest.mark.parametrize("frozen_in", ["", "raw"])
+def test_a_program_asks_lm_evals_questions_in_its_own_prompt_form(folder, tmp_path, frozen_in):
+    """The form is the recipe's, or the one that the program was optimised in."""
+    raw, program = FORMS["raw"], Name
+    model = TINY if frozen_in else replace(TINY, recipe=TINY.recipe.override({"prompt": "raw"}))
+    if frozen_in:
+        freeze(tmp_path, Name(), ProgramState(), raw, {"strategy": "p", "model": {}}, "")
+        program = frozen(Name, tmp_path)
+    lm = harness_lm(model, program=program)
+    lm.engine = Asked(lm.engine)
+    measure(load(folder / "write.yaml", folder)[0], lm, Form(filter="whole"), range(3))
+    assert [(prompt.messages, prompt.stop) for prompt in lm.engine.prompts] == [
+        ((), raw.ask(Name().name.signature, (), {}).stop)
+    ] * 3
+    for prompt, row in zip(lm.engine.prompts, documents(3, "test")):
+        assert prompt.text.endswith(f"Width: {row['width']}\nHeight: {row['height']}\nKind:")
+    assert lm.identity["form"] == "raw 1"
+    assert lm.identity["program"] != harness_lm("tiny", program=Name).identity["program"]
 
 
 def test_a_program_with_one_input_gets_the_tasks_own_prompt(engine, folder):

@@ -5,6 +5,7 @@ import pytest
 from pytest_bettertogether import Example, Predict, Prediction, Program
 from pytest_bettertogether.engines.protocol import Completion
 from pytest_bettertogether.pipeline.errors import DataError, ProgramError
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.running import lockstep
 from pytest_bettertogether.running.lockstep import run_program
@@ -41,7 +42,7 @@ class Engine:
 
 def test_each_wave_is_one_batch_and_results_keep_their_order():
     engine = Engine()
-    runs = run_program(Countdown(), ProgramState(), EXAMPLES, engine, seed=0)
+    runs = run_program(Countdown(), ProgramState(), EXAMPLES, engine, seed=0, form=FORMS["chat"])
     assert [len(wave) for wave in engine.waves] == [5, 4, 3, 2, 1]
     assert [run.example.id for run in runs] == ["0", "1", "2", "3", "4"]
     assert [len(run.trace) for run in runs] == [1, 2, 3, 4, 5]
@@ -70,22 +71,22 @@ def test_a_trace_keeps_what_a_call_was_given_and_not_what_became_of_it():
             Completion(f"{'answer' if '7' in each.messages[-1].content else 'n_next'}: 1", 1, 1) for each in prompts
         ]
 
-    [run] = run_program(Gathering(), ProgramState(), EXAMPLES[:1], generate, seed=0)
+    [run] = run_program(Gathering(), ProgramState(), EXAMPLES[:1], generate, seed=0, form=FORMS["chat"])
     assert [call.inputs["context"] for call in run.trace] == [["first"], ["first", "1"]]
 
 
 def test_a_cap_on_examples_in_flight_changes_batches_but_no_result(monkeypatch):
-    whole = run_program(Countdown(), ProgramState(), EXAMPLES, Engine(), seed=0)
+    whole = run_program(Countdown(), ProgramState(), EXAMPLES, Engine(), seed=0, form=FORMS["chat"])
     monkeypatch.setattr(lockstep, "IN_FLIGHT", 2)
     engine = Engine()
-    assert run_program(Countdown(), ProgramState(), EXAMPLES, engine, seed=0) == whole
+    assert run_program(Countdown(), ProgramState(), EXAMPLES, engine, seed=0, form=FORMS["chat"]) == whole
     assert max(map(len, engine.waves)) == 2
 
 
 def test_noise_belongs_to_seed_example_predictor_call_and_attempt():
     def noises(examples, seed=0, attempt=0):
         engine = Engine()
-        run_program(Countdown(), ProgramState(), examples, engine, seed, attempt)
+        run_program(Countdown(), ProgramState(), examples, engine, seed, FORMS["chat"], attempt)
         return [prompt.noise for wave in engine.waves for prompt in wave]
 
     everything = noises(EXAMPLES)
@@ -102,7 +103,7 @@ def test_an_unparsable_completion_ends_its_run_and_no_other():
             for each in prompts
         ]
 
-    runs = run_program(Countdown(), ProgramState(), EXAMPLES[:3], silent_on_1, seed=0)
+    runs = run_program(Countdown(), ProgramState(), EXAMPLES[:3], silent_on_1, seed=0, form=FORMS["chat"])
     assert [run.unparsable for run in runs] == [False, True, True]
     assert runs[0].prediction.answer == "done 0"
     assert runs[1].prediction is None
@@ -118,7 +119,9 @@ class Recovers(Countdown):
 
 
 def test_a_program_may_catch_an_unparsable_completion():
-    (run,) = run_program(Recovers(), ProgramState(), EXAMPLES[:1], lambda prompts: [Completion("", 1, 0)], seed=0)
+    (run,) = run_program(
+        Recovers(), ProgramState(), EXAMPLES[:1], lambda prompts: [Completion("", 1, 0)], seed=0, form=FORMS["chat"]
+    )
     assert run.prediction.answer == "gave up"
     assert run.unparsable
 
@@ -143,12 +146,12 @@ def failing(forward):
 )
 def test_a_fault_of_the_program_is_an_error_that_names_the_example(forward, problem):
     with pytest.raises((ProgramError, DataError), match=problem):
-        run_program(failing(forward), ProgramState(), EXAMPLES[:2], Engine(), seed=0)
+        run_program(failing(forward), ProgramState(), EXAMPLES[:2], Engine(), seed=0, form=FORMS["chat"])
 
 
 def test_a_program_without_predictors_is_refused():
     with pytest.raises(ProgramError, match="has no predictor"):
-        run_program(Program(), ProgramState(), EXAMPLES, Engine(), seed=0)
+        run_program(Program(), ProgramState(), EXAMPLES, Engine(), seed=0, form=FORMS["chat"])
 
 
 def test_an_engines_error_goes_through_and_lets_programs_clean_up():
@@ -164,5 +167,5 @@ def test_an_engines_error_goes_through_and_lets_programs_clean_up():
         raise OSError("out of memory")
 
     with pytest.raises(OSError, match="out of memory"):
-        run_program(failing(forward), ProgramState(), EXAMPLES, broken, seed=0)
+        run_program(failing(forward), ProgramState(), EXAMPLES, broken, seed=0, form=FORMS["chat"])
     assert cleaned == ["0", "1", "2", "3", "4"]

@@ -15,8 +15,8 @@ from pytest_bettertogether.engines.hf import sampling as noise  # noqa: E402
 from pytest_bettertogether.engines.hf.prefixes import GRAIN, SAVING, Prefixes, common, cut_texts  # noqa: E402
 from pytest_bettertogether.engines.protocol import Continuation, Likelihood, Prompt, TrainingRow  # noqa: E402
 from pytest_bettertogether.engines.registry import TINY, load  # noqa: E402
+from pytest_bettertogether.pipeline.forms import FORMS  # noqa: E402
 from pytest_bettertogether.pipeline.program import Demo  # noqa: E402
-from pytest_bettertogether.pipeline.prompt import render  # noqa: E402
 from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling  # noqa: E402
 
 KIND = Predict("length, width -> answer", "Tell the kind from its size.", {"answer": "tolu, berim or sako"}).signature
@@ -30,13 +30,13 @@ def demo(n):
 
 
 def chat(n, demos):
-    messages = render(KIND, [demo(i) for i in range(demos)], {"length": f"{n % 9}.{n % 7}", "width": "1" * (n % 5 + 1)})
-    return Prompt(messages, noise=n)
+    inputs = {"length": f"{n % 9}.{n % 7}", "width": "1" * (n % 5 + 1)}
+    return FORMS["chat"].ask(KIND, [demo(i) for i in range(demos)], inputs, n)
 
 
 # A wave as programs make it: two predictors, with and without demos, one question twice, long and short ones.
 WAVE = [chat(n, demos=(0, 8, 8, 3)[n % 4]) for n in range(12)]
-WAVE += [Prompt(render(QUERY, (), {"question": "who " * (n + 1)}), noise=100 + n) for n in range(3)]
+WAVE += [FORMS["chat"].ask(QUERY, (), {"question": "who " * (n + 1)}, 100 + n) for n in range(3)]
 WAVE += [replace(WAVE[1], noise=1000), WAVE[2]]
 # The same as plain texts, where nothing but the neighbours says what is shared.
 HEADER = "".join(f"length: {n}.5 width: 0.{n} answer: tolu\n" for n in range(12))

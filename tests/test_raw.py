@@ -1,20 +1,25 @@
 """The prompt form of 2024: what is written, that it can be read again, and that every step uses it."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted
 
-from pytest_bettertogether import ChainOfThought, Predict, Program, Splits, Unparsable, exact_match
+from pytest_bettertogether import ChainOfThought, Predict, Program, Signature, Splits, Unparsable, exact_match
 from pytest_bettertogether.engines.protocol import Completion
 from pytest_bettertogether.optimize.bettertogether import run_seed
-from pytest_bettertogether.pipeline import raw_prompt as raw
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.program import Demo
+from pytest_bettertogether.pipeline.raw_form import STOP
 from pytest_bettertogether.pipeline.recipe import LoraTuning, PromptSearch, Recipe
 from pytest_bettertogether.pipeline.strategy import Strategy
 from pytest_bettertogether.running.evaluate import Experiment
-from pytest_bettertogether.running.forms import FORMS
 
+RAW = FORMS["raw"]
 HOP = ChainOfThought(
     "context, question -> search_query", "Find what is missing.", {"context": "may hold facts"}
 ).signature
@@ -58,8 +63,8 @@ Reasoning: Let's think step by step in order to"""
 
 
 def test_a_prompt_is_written_as_in_2024():
-    assert raw.render(HOP, [WHOLE, PARTIAL], {"context": [], "question": "Why?"}) == EXPECTED
-    alone = raw.render(Predict("question -> answer").signature, (), {"question": " Why? "})
+    assert RAW.ask(HOP, [WHOLE, PARTIAL], {"context": [], "question": "Why?"}).text == EXPECTED
+    alone = RAW.ask(Predict("question -> answer").signature, (), {"question": " Why? "}).text
     assert alone == (
         "Given the fields `question`, produce the fields `answer`.\n\n---\n\nFollow the following format.\n\n"
         "Question: ${question}\nAnswer: ${answer}\n\n---\n\nQuestion: Why?\nAnswer:"
@@ -79,12 +84,12 @@ def test_a_prompt_is_written_as_in_2024():
     ],
 )
 def test_a_completion_is_read_up_to_the_next_block_or_field(completion, outputs):
-    assert raw.parse(HOP, completion) == outputs
+    assert RAW.parse(HOP, completion) == outputs
 
 
 def test_a_completion_without_its_last_field_is_unparsable():
     with pytest.raises(Unparsable, match="no search_query"):
-        raw.parse(HOP, " I wonder")
+        RAW.parse(HOP, " I wonder")
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters=":\\"), max_size=40)
@@ -94,7 +99,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], ex
 def test_what_is_learnt_is_what_is_read(reasoning, query):
     values = {"reasoning": " ".join(reasoning.split()), "search_query": " ".join(query.split())}
     if "---" not in reasoning + query:
-        assert raw.parse(HOP, raw.render_outputs(HOP, values)) == values
+        assert RAW.parse(HOP, RAW.answer(HOP, values)) == values
 
 
 class Ask(Program):
@@ -130,7 +135,7 @@ def test_every_step_asks_in_the_recipes_form_and_trains_on_it():
     experiment = Experiment("t", "m", 0, Ask(), splits, exact_match("answer"), engine, recipe)
     result = run_seed(experiment, Strategy.parse("pw"))
     assert result.score == 1.0
-    assert all(prompt.text and not prompt.messages and prompt.stop == raw.STOP for prompt in engine.prompts)
+    assert all(prompt.text and not prompt.messages and prompt.stop == STOP for prompt in engine.prompts)
     ((rows, _),) = engine.trained
     assert all(row.messages == () and row.text.count("Question: number") == 1 for row in rows)  # no demos
     assert {row.completion.rpartition(": ")[2] for row in rows} == {"even", "odd"}
@@ -143,3 +148,61 @@ def test_both_forms_show_the_same_values():
     assert chat.noise == text.noise == 7
     shown = "".join(message.content for message in chat.messages)
     assert all(each in shown and each in text.text for each in ("one", "two", "Find what is missing."))
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        (" Paris\nQuestion: next?\nAnswer: London", "Paris"),
+        (" Paris\nAnswer: London", "Paris"),  # the prompt ended with the output's name: what comes first is its value
+        ("\nAnswer: Paris\nAnswer: London", "Paris"),  # the name said again
+    ],
+)
+def test_the_value_that_the_prompt_began_counts(completion, answer):
+    assert RAW.parse(Predict("question -> answer").signature, completion) == {"answer": answer}
+
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "forms.json").read_text())
+SIGNATURES = {
+    "qa": ChainOfThought(
+        "context, question -> answer",
+        "Answer the question.",
+        {"context": "may hold facts", "answer": "a few\n words"},
+    ).signature,
+    "hop": ChainOfThought("context, question -> search_query").signature,
+    "tr": Signature.parse("metin -> isim, tur"),
+}
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=range(len(GOLDEN)))
+def test_version_1_of_both_forms_is_frozen_to_the_byte(case):
+    signature = SIGNATURES[case["signature"]]
+    names = signature.inputs[-1].name, signature.outputs[-1].name
+    partial = Demo({names[0]: "Labelled?"}, {names[1]: case["partial"]})
+    demos = [Demo(case["inputs"], case["outputs"], True), partial] if case["demos"] else []
+    chat, raw = FORMS["chat"], FORMS["raw"]
+    turns, answer = case["chat"]
+    assert [list(turn) for turn in chat.turns(signature, demos, case["inputs"])] == turns
+    assert chat.answer(signature, case["outputs"]) == answer
+    assert [raw.ask(signature, demos, case["inputs"]).text, raw.answer(signature, case["outputs"])] == case["raw"]
+    row = raw.row(signature, case["inputs"], case["outputs"])
+    assert row.text == raw.ask(signature, (), case["inputs"]).text
+    assert {chat.id, raw.id} == {"chat 1", "raw 1"}
+
+
+def test_a_digest_changes_with_whatever_is_written_and_with_nothing_else():
+    signatures, demo = {"ask": HOP}, {"ask": (WHOLE,)}
+    described = replace(HOP, inputs=(replace(HOP.inputs[0], description="other"), *HOP.inputs[1:]))
+    digests = {
+        form.digest(written, demos)
+        for form in FORMS.values()
+        for written, demos in [
+            (signatures, {}),
+            (signatures, demo),
+            ({"tell": HOP}, {}),
+            ({"ask": replace(HOP, instruction="Other.")}, {}),
+            ({"ask": described}, {}),
+        ]
+    }
+    assert len(digests) == 10
+    assert FORMS["raw"].digest(signatures) == FORMS["raw"].digest({"ask": replace(HOP)}, {"unused": (WHOLE,)})

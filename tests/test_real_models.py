@@ -17,10 +17,10 @@ from pytest_bettertogether.engines.protocol import Prompt, TrainingRow  # noqa: 
 from pytest_bettertogether.engines.registry import LLAMA2, LLAMA3, MISTRAL, PAPER, TINY, find, load  # noqa: E402
 from pytest_bettertogether.optimize.bettertogether import run_seed  # noqa: E402
 from pytest_bettertogether.pipeline.errors import BackendError  # noqa: E402
+from pytest_bettertogether.pipeline.forms import FORMS  # noqa: E402
 from pytest_bettertogether.pipeline.recipe import LoraTuning, Recipe, Sampling  # noqa: E402
 from pytest_bettertogether.pipeline.strategy import Strategy  # noqa: E402
 from pytest_bettertogether.running.evaluate import Experiment  # noqa: E402
-from pytest_bettertogether.running.forms import FORMS  # noqa: E402
 
 SOLVE = ChainOfThought("question -> answer", "Solve it.").signature
 VALUES = [{"reasoning": f"{n} and {n}.", "answer": str(2 * n)} for n in range(10)]

@@ -25,6 +25,7 @@ from pytest_bettertogether import (
 from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.pipeline.data import Example
 from pytest_bettertogether.pipeline.errors import BackendError, DataError, ProgramError
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.retrieval import Chosen
 from pytest_bettertogether.retrieval.searching import Searches
@@ -230,7 +231,7 @@ def test_the_runner_gathers_the_queries_of_a_wave_and_traces_show_what_was_found
         waves.append(len(prompts))
         return engine.generate(prompts, None)
 
-    runs = run_program(Hops(search), ProgramState(), EXAMPLES, generate, seed=0)
+    runs = run_program(Hops(search), ProgramState(), EXAMPLES, generate, seed=0, form=FORMS["chat"])
     twice = [f"q{n} twice" for n in range(5)]
     assert batches == [["q0", "q1", "q2", "q3", "q4"], twice, [twice[1], twice[3]]]
     assert waves == [5, 5, 2]  # a search holds nobody up: q1 and q3 ask again while the others answer
@@ -252,7 +253,14 @@ def test_the_runner_gathers_the_queries_of_a_wave_and_traces_show_what_was_found
 def test_a_function_that_gives_no_passages_is_an_error_of_the_program(search, problem):
     engine = Scripted(answer)
     with pytest.raises(ProgramError, match=problem):
-        run_program(Hops(search), ProgramState(), EXAMPLES, lambda prompts: engine.generate(prompts, None), seed=0)
+        run_program(
+            Hops(search),
+            ProgramState(),
+            EXAMPLES,
+            lambda prompts: engine.generate(prompts, None),
+            seed=0,
+            form=FORMS["chat"],
+        )
 
 
 def test_a_function_is_known_by_its_source_and_a_site_by_its_name():
@@ -281,7 +289,7 @@ def test_a_search_outside_the_runner_or_not_of_the_program_is_refused():
 
     engine = Scripted(answer)
     with pytest.raises(ProgramError, match="a Retrieve that is no attribute of the program: assign it in __init__"):
-        run_program(Loose(BM25(Few())), ProgramState(), EXAMPLES, engine.generate, seed=0)
+        run_program(Loose(BM25(Few())), ProgramState(), EXAMPLES, engine.generate, seed=0, form=FORMS["chat"])
 
 
 def test_a_passage_file_that_is_named_by_no_path_is_missing(tmp_path):

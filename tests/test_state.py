@@ -12,13 +12,12 @@ from pytest_bettertogether import Predict, Program, Signature, Splits, frozen
 from pytest_bettertogether.engines.protocol import Completion
 from pytest_bettertogether.pipeline.adapter import Adapter
 from pytest_bettertogether.pipeline.errors import ProgramError
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.frozen import freeze
 from pytest_bettertogether.pipeline.program import Demo
-from pytest_bettertogether.pipeline.prompt import render
 from pytest_bettertogether.pipeline.recipe import Recipe
 from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.running.evaluate import Experiment, evaluate, prompts
-from pytest_bettertogether.running.forms import FORMS
 from pytest_bettertogether.running.lockstep import run_program
 
 KEPT = {"tried": ["a", {"score": 0.5, "n": 3}], "best": None, "done": True}
@@ -145,13 +144,16 @@ def test_a_report_shows_the_prompts_that_were_asked():
     state = ProgramState(instructions={"say": "Odd or even?"})
     assert prompts(experiment, state)["say"][0][1].startswith("Odd or even?\n")
     evaluate(experiment, state, experiment.splits.test, 0)
-    assert engine.calls[0][0] == render(Signature.parse("number -> parity", "Odd or even?"), (), {"number": 2})
+    assert (
+        engine.calls[0][0]
+        == FORMS["chat"].ask(Signature.parse("number -> parity", "Odd or even?"), (), {"number": 2}).messages
+    )
 
 
 def test_the_whole_state_is_frozen_and_read_back(tmp_path):
     demo = Demo({"number": 3}, {"parity": "odd"})
     state = ProgramState({"say": (demo,)}, None, {"again": "Say it."}, {"i": KEPT})
-    freeze(tmp_path, Say(), state, {"strategy": "ip", "model": {}}, "")
+    freeze(tmp_path, Say(), state, FORMS["chat"], {"strategy": "ip", "model": {}}, "")
     assert frozen(Say, tmp_path).state({}) == state
     assert frozen(Say, tmp_path).steps == ("i", "p")
     kept = json.loads((tmp_path / "program.json").read_text())
@@ -165,10 +167,10 @@ OLD = {
     "adapter": "",
     "predictors": {
         "say": {
-            "prompt": render(Say().say.signature, (), {})[0].content,
+            "prompt": FORMS["chat"].turns(Say().say.signature, (), {})[0][1],
             "demos": [{"inputs": {"number": 3}, "outputs": {"parity": "odd"}, "bootstrapped": True}],
         },
-        "again": {"prompt": render(Say().again.signature, (), {})[0].content, "demos": []},
+        "again": {"prompt": FORMS["chat"].turns(Say().again.signature, (), {})[0][1], "demos": []},
     },
     "task": "parity",
     "strategy": "pp",

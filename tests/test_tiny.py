@@ -13,8 +13,9 @@ torch = pytest.importorskip("torch", reason="engine tests need the hf extra")
 from transformers import AutoTokenizer  # noqa: E402
 
 from pytest_bettertogether import Predict  # noqa: E402
+from pytest_bettertogether.pipeline.chat_form import LAYOUT  # noqa: E402
+from pytest_bettertogether.pipeline.forms import FORMS  # noqa: E402
 from pytest_bettertogether.pipeline.program import Demo  # noqa: E402
-from pytest_bettertogether.pipeline.prompt import LAYOUT, render  # noqa: E402
 from pytest_bettertogether.tiny import WEIGHTS, checkpoint  # noqa: E402
 from pytest_bettertogether.tiny.checkpoint import Progress  # noqa: E402
 from pytest_bettertogether.tiny.curriculum import IGNORED, STAGES, lesson, make_batch  # noqa: E402
@@ -45,7 +46,7 @@ def test_the_formats_own_words_and_numbers_are_single_tokens():
 def test_it_is_trained_on_what_the_chat_template_writes():
     signature = Predict("top_width, area -> answer", "Name it.", {"answer": "tolu or sako"}).signature
     demo = Demo({"top_width": "1.2", "area": "0.4"}, {"answer": "tolu"})
-    messages = render(signature, [demo], demo.inputs)
+    messages = FORMS["chat"].ask(signature, [demo], demo.inputs).messages
     turns = [{"role": each.role, "content": each.content} for each in messages]
     ids = SHIPPED.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
     assert SHIPPED.decode(ids) == chat_text(messages) + ASSISTANT

@@ -11,6 +11,7 @@ from ..journal.store import Journal
 from ..optimize.bettertogether import Select, run_seed
 from ..optimize.builtin import BUILT_IN
 from ..optimize.step import Steps
+from ..pipeline.forms import FORMS
 from ..pipeline.state import ProgramState
 from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
@@ -73,13 +74,14 @@ class Cells:
             self.progress.cell = f"{suite.name}[{model.name}-{strategy.id}] seed {seed}"
             remember = self._steps.remember(suite, model.name, seed)
             results.append(run_seed(experiment, strategy, remember, self.how.select, self.how.dev, self.how.steps))
-        made = {"engine": engine.describe(), "recipe": recipe_of(suite, model).flat(), "select": self.how.select}
+        recipe = recipe_of(suite, model)
+        made = {"engine": engine.describe(), "recipe": recipe.flat(), "select": self.how.select}
         return CellResult(
             task=suite.name,
             model=model.name,
             strategy=strategy.id,
             seeds=tuple(results),
-            provenance={**self.data.provenance(suite), **made},
+            provenance={**self.data.provenance(suite, FORMS[recipe.prompt]), **made},
             clusters=self.data.clusters(suite),
             docs=self.data.docs(suite),
         )

@@ -7,7 +7,9 @@ from types import MappingProxyType
 
 from ..engines.model import Model
 from ..journal.replay import Journaled
+from ..pipeline.forms import FORMS
 from ..pipeline.frozen import Frozen
+from ..pipeline.prompt import Form
 from ..pipeline.recipe import Recipe
 from ..pipeline.state import ProgramState
 from ..pipeline.suite import Suite
@@ -38,7 +40,7 @@ class Experiments:
             metric=suite.task.metric,
             backend=engine,
             recipe=recipe_of(suite, model),
-            start=start_of(suite, engine.describe()),
+            start=start_of(suite, engine.describe(), FORMS[recipe_of(suite, model).prompt]),
             made=program.steps if isinstance(program, Frozen) else (),
             progress=progress,
             extra=suite.task.extra,
@@ -53,10 +55,11 @@ def recipe_of(suite: Suite, model: Model) -> Recipe:
     return model.recipe.override(values)
 
 
-def start_of(suite: Suite, engine: Mapping[str, str] = MappingProxyType({})) -> ProgramState:
+def start_of(suite: Suite, engine: Mapping[str, str] = MappingProxyType({}), form: Form | None = None) -> ProgramState:
     """What optimisation begins with: the program as written, or a frozen one with its demos and weights.
 
-    Raises ProgramError for a frozen program that does not fit the engine that describes itself as `engine`.
+    Raises ProgramError for a frozen program that does not fit the engine that describes itself as `engine`, or that was
+    optimised in another prompt form than `form`.
     """
     program = suite.task.program
-    return program.state(engine) if isinstance(program, Frozen) else ProgramState()
+    return program.state(engine, form) if isinstance(program, Frozen) else ProgramState()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..pipeline.forms import FORMS
 from ..pipeline.frozen import freeze
 from ..pipeline.suite import Suite
 from ..results.cell_results import CellResult
@@ -28,6 +29,7 @@ def export(cells: Cells, suite: Suite, result: CellResult, folder: Path, about: 
     """
     folders = []
     engine = result.provenance["engine"]
+    form = FORMS[result.provenance["recipe"]["prompt"]]
     for seed in result.seeds:
         kept = {
             "task": result.task,
@@ -41,6 +43,6 @@ def export(cells: Cells, suite: Suite, result: CellResult, folder: Path, about: 
         }
         home = folder / result.task / result.id / f"seed{seed.seed}"
         state = cells.tested(suite, result, seed, engine)
-        freeze(home, suite.task.program(), state, kept, card(result, seed, about))
+        freeze(home, suite.task.program(), state, form, kept, card(result, seed, about))
         folders.append(home)
     return folders

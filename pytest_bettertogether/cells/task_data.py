@@ -6,11 +6,10 @@ from typing import Any
 
 from ..harness.offline import offline_mode
 from ..journal.store import Journal
-from ..pipeline.data import Splits, clusters, digest, fingerprint
+from ..pipeline.data import Splits, clusters, fingerprint
 from ..pipeline.frozen import Frozen
 from ..pipeline.metrics import metric_name
-from ..pipeline.program import Program
-from ..pipeline.prompt import PROMPT_FORMAT, render
+from ..pipeline.prompt import Form
 from ..pipeline.suite import Suite
 from ..pipeline.where import Where
 from ..results.traces import SAID, as_text
@@ -41,14 +40,14 @@ class TaskData:
             self._splits[suite.baselines] = splits.first(self.limit) if self.limit else splits
         return self._splits[suite.baselines]
 
-    def identity(self, suite: Suite) -> dict[str, Any]:
-        """What must be equal for two results to be compared: test split, metric, prompt format.
+    def identity(self, suite: Suite, form: Form) -> dict[str, Any]:
+        """What must be equal for two results to be compared: test split, metric, and the prompt form that asked.
 
         The program is no part of it: a prompt that was changed is what the comparison is for.
         """
         return {
             "metric": metric_name(suite.task.metric),
-            "prompt_format": PROMPT_FORMAT,
+            "prompt_form": form.id,
             "test": fingerprint(self.splits(suite).test),
         }
 
@@ -57,13 +56,13 @@ class TaskData:
         self.splits(suite)
         self._searched(suite)
 
-    def provenance(self, suite: Suite) -> dict[str, Any]:
-        """What a result says of its data and of the program as the user wrote it."""
+    def provenance(self, suite: Suite, form: Form) -> dict[str, Any]:
+        """What a result says of its data and of the program as the user wrote it, asked in this prompt form."""
         splits = self.splits(suite)
         program = suite.task.program
         found: dict[str, Any] = {
-            "identity": self.identity(suite),
-            "prompts": _prompts(program()),
+            "identity": self.identity(suite, form),
+            "prompts": form.digest({name: site.signature for name, site in program().predictors().items()}),
             "train": fingerprint(splits.train),
             "dev": fingerprint(splits.dev),
         }
@@ -87,11 +86,3 @@ class TaskData:
         if suite.baselines not in self._docs:
             self._docs[suite.baselines] = tuple(as_text(example, SAID) for example in self.splits(suite).test)
         return self._docs[suite.baselines]
-
-
-def _prompts(program: Program) -> str:
-    """A digest of the prompts as the user wrote them."""
-    written = {}
-    for name, predictor in program.predictors().items():
-        written[name] = [message.content for message in render(predictor.signature, (), {})]
-    return digest(written)[:16]

@@ -13,19 +13,9 @@ from typing import Protocol, runtime_checkable
 
 from ..pipeline.adapter import Adapter
 from ..pipeline.prompt import Message
+from ..pipeline.prompt import Prompt as Prompt  # the contract's own words, for engines to import from here
+from ..pipeline.prompt import TrainingRow as TrainingRow
 from ..pipeline.recipe import LoraTuning, Sampling
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One chat, or text, to complete. `noise` (64 bits) decides its sampled tokens, whatever batch it is in."""
-
-    messages: tuple[Message, ...] = ()
-    noise: int = 0
-    text: str = ""
-    """Sent as it is, in place of messages: no chat template, and a special token's text is that token."""
-    stop: tuple[str, ...] = ()
-    """Texts that end the completion, at the first of them to appear; none is part of it."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +49,6 @@ class Likelihood:
     greedy: bool
     """Each of these tokens was the most likely one."""
     tokens: int
-
-
-@dataclass(frozen=True)
-class TrainingRow:
-    """One predictor call to learn: the loss is on the completion (and its end of turn) alone."""
-
-    messages: tuple[Message, ...]
-    completion: str
-    text: str = ""
-    """The prompt as it is, in place of messages, as in `Prompt`."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ..pipeline.atomic import write_text
 from ..pipeline.errors import BaselineError
 from ..pipeline.inert_text import plain
 from ..results.cell_results import CellResult
+from ..results.identity import current_identity
 from ..results.side_effects import Ability, Rows
 from .git import show
 
@@ -30,7 +31,7 @@ class RecordedAbility:
 class Recorded:
     """One cell as recorded: scores per seed and test example, or why it was refused.
 
-    `identity` names what a comparison is only fair on: test split, metric and prompt format.
+    `identity` names what a comparison is only fair on: test split, metric and prompt form.
     """
 
     seeds: Mapping[int, tuple[float, ...]]
@@ -162,7 +163,8 @@ def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_cell(cell: Mapping[str, Any]) -> Recorded:
-    identity, provenance, gated = dict(cell["identity"]), dict(cell["provenance"]), bool(cell.get("gated", False))
+    provenance, gated = dict(cell["provenance"]), bool(cell.get("gated", False))
+    identity = current_identity(provenance, cell["identity"])
     if "refused" in cell:
         return Recorded({}, str(cell["refused"]), identity, provenance, gated)
     abilities = {name: _read_ability(each) for name, each in cell.get("harness", {}).items()}

@@ -135,13 +135,13 @@ def find(baseline: Baseline, identity: Mapping[str, Any], source: Source, task: 
     """Look up what is recorded for `baseline.cell` in its file.
 
     Raises BaselineError if there is nothing, or what there is was recorded for another
-    test split, metric or prompt format than `identity` names.
+    test split, metric or prompt form than `identity` names.
     """
     recorded = source.read(baseline.file, task).get(baseline.cell)
     where = baseline.shown + (f" at {source.ref}" if source.ref else "")
     if recorded is None:
         raise BaselineError(f"no baseline for {baseline.cell} in {where}\nrecord one with: {baseline.accept}")
-    names = {"test": "the test split", "metric": "the metric"}
+    names = {"test": "the test split", "metric": "the metric", "prompt_form": "the prompt form"}
     changed = [
         f"{names.get(key, key)} ({plain(str(recorded.identity.get(key)), 60)} -> {plain(str(now), 60)})"
         for key, now in identity.items()

@@ -14,7 +14,7 @@ from ..pipeline.adapter import Adapter
 from ..pipeline.data import Example, digest, program_inputs
 from ..pipeline.errors import BackendError, ProgramError
 from ..pipeline.program import Program
-from ..pipeline.prompt import PROMPT_FORMAT, Message, render
+from ..pipeline.prompt import Form, Message
 from ..pipeline.recipe import Sampling
 from ..pipeline.state import ProgramState
 from ..results.cell_results import Usage
@@ -129,21 +129,20 @@ class ProgramLM(EngineLM):
         engine: Backend,
         program: Program,
         state: ProgramState,
+        form: Form,
         sampling: Sampling,
         seed: int = 0,
         output: str = "",
     ) -> None:
         super().__init__(engine, state.adapter, seed)
-        self.program, self.state, self.sampling, self.output = program, state, sampling, output
+        self.program, self.state, self.form = program, state, form
+        self.sampling, self.output = sampling, output
 
     @property
     def identity(self) -> dict[str, str]:
-        """That of the engine and adapter, and a digest of the program's prompts and demos."""
-        written = [
-            [name, [[m.role, m.content] for m in render(signature, self.state.demos.get(name, ()), {})]]
-            for name, signature in asked_signatures(self.program, self.state).items()
-        ]
-        return {**super().identity, "program": digest([PROMPT_FORMAT, written])[:16]}
+        """That of the engine and adapter, the prompt form, and a digest of what it writes of program and state."""
+        written = self.form.digest(asked_signatures(self.program, self.state), self.state.demos)
+        return {**super().identity, "form": self.form.id, "program": written}
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Run the program for each request; the request's stop texts cut its answer."""
@@ -157,7 +156,7 @@ class ProgramLM(EngineLM):
             self.count(completions)
             return completions
 
-        runs = run_program(self.program, self.state, examples, generate, self.seed)
+        runs = run_program(self.program, self.state, examples, generate, self.seed, self.form)
         stops = [_arguments(request.args[1])[1] for request in requests]
         return [_cut(self._answer(run), stop) for run, stop in zip(runs, stops, strict=True)]
 

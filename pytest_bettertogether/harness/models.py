@@ -9,6 +9,7 @@ from ..engines.model import Model
 from ..engines.registry import find, load
 from ..pipeline.adapter import Adapter, adapter_digest
 from ..pipeline.errors import BackendError
+from ..pipeline.forms import FORMS
 from ..pipeline.frozen import Frozen
 from ..pipeline.program import Program
 from ..pipeline.state import ProgramState
@@ -28,9 +29,10 @@ def harness_lm(
     """One of our engines as an lm-eval model, for `lm_eval.evaluate(lm=harness_lm("tiny"), ...)`.
 
     `model` is what --bt-model takes. With `adapter`, a folder with LoRA weights as `--bt-export` writes it, they apply.
-    With `program`, a `frozen(...)` one or a program as written, each request runs the whole program; see ProgramLM
-    for its inputs, and `output` for the field of its prediction that is the answer. The identity (model, revision,
-    weights, adapter's and program's digest) is in `.identity`, and in the results of lm-eval's simple_evaluate.
+    With `program`, a `frozen(...)` one or a program as written, each request runs the whole program, in the prompt form
+    that it was optimised in, or else in that of the model's recipe; see ProgramLM for its inputs, and `output` for the
+    field of its prediction that is the answer. The identity (model, revision, weights, adapter's and program's digest)
+    is in `.identity`, and in the results of lm-eval's simple_evaluate.
 
     Raises BackendError for what cannot be loaded, ProgramError for a frozen program that does not fit the model,
     DataError without lm-eval.
@@ -45,8 +47,10 @@ def harness_lm(
         engine = load(chosen, Path(unused), offline)
     if program is None:
         return EngineLM(engine, _adapter(adapter), seed)
-    state = program.state(engine.describe()) if isinstance(program, Frozen) else ProgramState()
-    return ProgramLM(engine, program(), state, chosen.recipe.evaluate, seed, output)
+    form, state = FORMS[chosen.recipe.prompt], ProgramState()
+    if isinstance(program, Frozen):
+        form, state = program.form or form, program.state(engine.describe())
+    return ProgramLM(engine, program(), state, form, chosen.recipe.evaluate, seed, output)
 
 
 def _adapter(folder: str | Path | None) -> Adapter | None:

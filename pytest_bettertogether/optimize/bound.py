@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from math import ceil
 
 from ..journal.ahead import CHARACTERS
-from ..pipeline.prompt import render, render_inputs, render_outputs
+from ..pipeline.program import Demo
+from ..pipeline.prompt import Unshowable, check_showable
 from ..pipeline.recipe import Sampling
 from ..pipeline.steps import Part
 from ..running.evaluate import Experiment
@@ -52,8 +53,10 @@ def _characters(experiment: Experiment) -> tuple[int, int]:
         signature = predictor.signature
         for example in experiment.splits.train[:SAMPLED]:
             shown = {name: example[name] for name in example if _fits(example[name])}
-            prompts.append(sum(len(message.content) for message in render(signature, (), shown)))
-            demos.append(len(render_inputs(signature, shown)) + len(render_outputs(signature, shown)))
+            bare = experiment.form.turns(signature, (), shown)
+            with_demo = experiment.form.turns(signature, [Demo(shown, shown)], shown)
+            prompts.append(sum(len(text) for _, text in bare))
+            demos.append(sum(len(text) for _, text in with_demo) - prompts[-1])
     if not prompts:  # a benchmark asks in its own form, and may have no train
         return 0, 0
     return ceil(sum(prompts) / len(prompts)), ceil(sum(demos) / len(demos))
@@ -61,6 +64,8 @@ def _characters(experiment: Experiment) -> tuple[int, int]:
 
 def _fits(value: object) -> bool:
     """Whether a prompt can show it."""
-    if isinstance(value, list | tuple):
-        return all(isinstance(item, str) for item in value)
-    return isinstance(value, str | int | float)
+    try:
+        check_showable("", value)
+    except Unshowable:
+        return False
+    return True

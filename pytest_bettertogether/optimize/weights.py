@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from ..engines.protocol import Training, TrainingRow
 from ..pipeline.program import Program
+from ..pipeline.prompt import Form
 from ..pipeline.state import ProgramState
 from ..pipeline.steps import WEIGHTS, Part
 from ..results.cell_results import StepRecord
 from ..running.evaluate import Experiment, asked_signatures
-from ..running.forms import FORMS, Form
 from ..running.lockstep import Run
 from .bootstrap import Traces, bootstrap
 from .bound import Bound, bound_of_runs
@@ -41,7 +41,7 @@ class WeightStep:
         record = replace(_record(path, traces), train_n=len(train))
         if len(traces.passing) < recipe.min_traces:
             return Outcome(state, record, _too_few(traces, recipe.min_traces, path))
-        rows = training_rows(experiment.program, state, traces.passing, FORMS[experiment.recipe.prompt])
+        rows = training_rows(experiment.program, state, traces.passing, experiment.form)
         experiment.progress.detail(f"training on {len(rows)} rows")
         training = experiment.backend.finetune(rows, recipe, experiment.derive(*path, "train"), state.adapter)
         tuned = replace(state, demos={}, adapter=training.adapter)

@@ -16,14 +16,17 @@ from typing import Any
 from .adapter import ADAPTER_FILES, Adapter, adapter_digest
 from .atomic import write_bytes, write_text
 from .errors import ProgramError
+from .forms import FORMS
 from .program import Program
-from .prompt import PROMPT_FORMAT, render
+from .prompt import Form
 from .state import ProgramState
 from .strategy import Strategy
 
 FORMAT = 2
 READ = (1, 2)
-"""Formats that are read; 1 knew no instructions, and nothing that steps keep."""
+"""Formats that are read. Format 1 knew no instructions, nothing that steps keep, and no prompt form: what it says of
+prompts is always the chat form's."""
+CHAT = FORMS["chat"]
 FILE, ADAPTER, CARD = "program.json", "adapter", "README.md"
 
 
@@ -38,13 +41,19 @@ class Frozen:
         """The program as written."""
         return self.program()
 
-    def state(self, engine: Mapping[str, str]) -> ProgramState:
-        """The texts and the adapter, to run on the engine that describes itself so.
+    def state(self, engine: Mapping[str, str], form: Form | None = None) -> ProgramState:
+        """The texts and the adapter, to run on the engine that describes itself so, asked in the prompt form `form`.
 
         Raises ProgramError if they are not those of this program and model, or are not whole.
         """
         kept = self._read()
-        written = prompts(self.program())
+        made = self.form
+        if form and made and form != made:
+            raise ProgramError(
+                f"frozen program {self.folder}: it was optimised in the prompt form {made.id}, and the recipe asks in "
+                f'{form.id}: write Task(recipe={{"prompt": "{made.name}"}}), or set --bt-set=prompt={made.name}'
+            )
+        written = prompts(self.program(), made or CHAT)
         try:
             exported = {name: entry["prompt"] for name, entry in kept["predictors"].items()}
             state = ProgramState.from_texts(_texts(kept))
@@ -53,6 +62,18 @@ class Frozen:
         if exported != written:
             raise self._unfit(_difference(exported, written))
         return replace(state, adapter=self._adapter(kept, engine))
+
+    @property
+    def form(self) -> Form | None:
+        """The prompt form in which it was optimised; None where the folder was written before it told."""
+        kept = self._read()
+        if "form" not in kept:
+            return None
+        for form in FORMS.values():
+            if form.id == kept["form"]:
+                return form
+        known = ", ".join(form.id for form in FORMS.values())
+        raise self._unfit(f"it was made in the prompt form {kept['form']!r}, and this version has {known}")
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -67,12 +88,11 @@ class Frozen:
     def _read(self) -> dict[str, Any]:
         try:
             kept: dict[str, Any] = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
-            found = kept["format"], kept["prompt_format"]
+            found = kept["format"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._unfit(f"its {FILE} cannot be read ({error!r})") from None
-        readable = [(version, PROMPT_FORMAT) for version in READ]
-        if found not in readable:
-            raise self._unfit(f"it has format {found}, and this version reads {' and '.join(map(str, readable))}")
+        if found not in READ:
+            raise self._unfit(f"it has format {found}, and this version reads {' and '.join(map(str, READ))}")
         return kept
 
     def _adapter(self, kept: Mapping[str, Any], engine: Mapping[str, str]) -> Adapter | None:
@@ -102,28 +122,30 @@ def frozen(program: Callable[[], Program], folder: str | Path) -> Frozen:
     return Frozen(program, Path(folder))
 
 
-def prompts(program: Program) -> dict[str, str]:
-    """What each predictor tells the model before any demo: its system turn, by name."""
-    return {name: render(each.signature, (), {})[0].content for name, each in program.predictors().items()}
+def prompts(program: Program, form: Form) -> dict[str, str]:
+    """What each predictor tells the model before any demo or input, by its name."""
+    return {name: form.turns(site.signature, (), {})[0][1] for name, site in program.predictors().items()}
 
 
-def freeze(folder: Path, program: Program, state: ProgramState, about: Mapping[str, Any], card: str) -> None:
-    """Write a program in `state`; `about`, the strategy at least, joins program.json. What else is in the folder stays.
+def freeze(
+    folder: Path, program: Program, state: ProgramState, form: Form, about: Mapping[str, Any], card: str
+) -> None:
+    """Write a program in `state`, optimised in the prompt form `form`; what else is in the folder stays.
 
-    Raises OSError.
+    `about`, the strategy at least, joins program.json. Raises OSError.
     """
     if state.adapter:
         for name in ADAPTER_FILES:
             write_bytes(folder / ADAPTER / name, (Path(state.adapter.path) / name).read_bytes())
     texts = state.texts()
     predictors: dict[str, dict[str, Any]] = {}
-    for name, text in prompts(program).items():
+    for name, text in prompts(program, form).items():
         predictors[name] = {"prompt": text, "demos": texts["demos"].get(name, [])}
         if name in texts["instructions"]:
             predictors[name]["instruction"] = texts["instructions"][name]
     kept = {
         "format": FORMAT,
-        "prompt_format": PROMPT_FORMAT,
+        "form": form.id,
         "adapter": state.adapter.digest if state.adapter else "",
         "predictors": predictors,
         "kept": texts["kept"],

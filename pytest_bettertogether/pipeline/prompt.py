@@ -1,34 +1,18 @@
-"""The prompt format: signature, demos and inputs to chat messages; completion text to fields.
+"""What passes between a predictor and a model, and what a prompt form is.
 
-Version 1, frozen: the embedded model was trained on it and every baseline was recorded
-with it, so a change of a single character here is a new version.
-
-    system      <instruction>
-                Inputs: question, context (what was found so far)
-                Outputs: reasoning (think step by step), answer
-                Reply with the outputs in order, each starting with its name and a colon.
-    user        question: Who ...?
-                context: N/A
-    assistant   reasoning: ...
-                answer: ...
-    user        ...
-
-A value may run over several lines. A line of a value that would itself read as a field
-header is written with a backslash before it, so that rendering is unambiguous:
-`parse(render_outputs(values)) == values` for any text, up to outer white space and the
-kind of line break.
+A form turns a predictor's call into a prompt, reads the model's completion, and makes the row that a weight step
+learns from. It has a name and a version; whatever changes a character of what it writes is a new version, since
+baselines and trained weights depend on it. `forms.FORMS` holds those there are.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
-from .program import Demo, Field, Signature
-
-PROMPT_FORMAT = 1
-
-LAYOUT = "Reply with the outputs in order, each starting with its name and a colon."
+from .data import digest
+from .program import Demo, Signature
 
 
 @dataclass(frozen=True)
@@ -39,154 +23,118 @@ class Message:
     content: str
 
 
-_FOREIGN_LABEL = re.compile(
-    r"[*_# \t]*(?:the )?(?:answer|output|result|response)(?: is)?[*_]*[ \t]*:[*_]*\s*", re.IGNORECASE
-)
+@dataclass(frozen=True)
+class Prompt:
+    """One chat, or text, to complete. `noise` (64 bits) decides its sampled tokens, whatever batch it is in."""
+
+    messages: tuple[Message, ...] = ()
+    noise: int = 0
+    text: str = ""
+    """Sent as it is, in place of messages: no chat template, and a special token's text is that token."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the completion, at the first of them to appear; none is part of it."""
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One predictor call to learn: the loss is on the completion (and its end of turn) alone."""
+
+    messages: tuple[Message, ...]
+    completion: str
+    text: str = ""
+    """The prompt as it is, in place of messages, as in `Prompt`."""
 
 
 class Unparsable(ValueError):  # noqa: N818 - a wrong answer of the model, not an error of the run
     """A completion that lacks a required output; counted, shown, and scored 0, never an error of the run."""
 
 
-def render(signature: Signature, demos: Sequence[Demo], inputs: Mapping[str, Any]) -> tuple[Message, ...]:
-    """The chat that asks for the outputs of `signature`: system turn, a user/assistant pair per demo, the question.
+class Unshowable(TypeError):  # noqa: N818 - as Unparsable: named by what the value is
+    """A field's value that no prompt can show."""
 
-    Demos that lack a field go first, so that the last thing before the question is a whole
-    example (DSPy's order; reference: dspy/adapters/base.py). A missing field is left out, and so is an
-    optional output that is empty.
+
+class Form(ABC):
+    """How predictors' calls are asked of a model, read, and learnt.
+
+    A form writes the values of a signature's fields and nothing else of a program, so that two calls with equal
+    signature, demos and inputs get equal prompts.
     """
-    whole = [demo for demo in demos if _complete(signature, demo)]
-    partial = [demo for demo in demos if not _complete(signature, demo)]
-    messages = [Message("system", _system(signature))]
-    for demo in (*partial, *whole):
-        messages.append(Message("user", render_inputs(signature, demo.inputs)))
-        messages.append(Message("assistant", render_outputs(signature, demo.outputs)))
-    messages.append(Message("user", render_inputs(signature, inputs)))
-    return tuple(messages)
+
+    name: str
+    """What recipes call it."""
+    version: int
+
+    @property
+    def id(self) -> str:
+        """Name and version, as baselines and frozen programs record them: `chat 1`."""
+        return f"{self.name} {self.version}"
+
+    @abstractmethod
+    def ask(self, signature: Signature, demos: Sequence[Demo], inputs: Mapping[str, Any], noise: int = 0) -> Prompt:
+        """The prompt that asks for the outputs of `signature`.
+
+        Args:
+            signature: The predictor's inputs, outputs and instruction.
+            demos: Worked examples to show; those that lack a field come first, so that the last thing before the
+                question is a whole example (DSPy's order). A field that a demo lacks is left out.
+            inputs: The values to ask about, by field name.
+            noise: Goes into the prompt as it is.
+
+        Raises:
+            Unshowable: A value is no text, number or list of texts.
+        """
+
+    @abstractmethod
+    def answer(self, signature: Signature, outputs: Mapping[str, Any]) -> str:
+        """The completion that a model should write to say `outputs`. Raises Unshowable, as `ask`."""
+
+    @abstractmethod
+    def parse(self, signature: Signature, completion: str) -> dict[str, str]:
+        """The outputs that a completion holds; an optional one that is missing is "".
+
+        Raises Unparsable, naming the required outputs that are missing.
+        """
+
+    @abstractmethod
+    def turns(
+        self, signature: Signature, demos: Sequence[Demo], inputs: Mapping[str, Any]
+    ) -> tuple[tuple[str, str], ...]:
+        """The prompt for people, as (role, text); the inputs show in the last turn alone."""
+
+    def row(self, signature: Signature, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> TrainingRow:
+        """What a weight step learns of one call: the prompt without demos, and the outputs."""
+        prompt = self.ask(signature, (), inputs)
+        return TrainingRow(prompt.messages, self.answer(signature, outputs), prompt.text)
+
+    def digest(
+        self,
+        signatures: Mapping[str, Signature],
+        demos: Mapping[str, Sequence[Demo]] = MappingProxyType({}),
+    ) -> str:
+        """16 hex digits that change with anything that the form writes for predictors, by their names; inputs aside."""
+        written = {}
+        for name, signature in signatures.items():
+            written[name] = [text for _, text in self.turns(signature, demos.get(name, ()), {})]
+        return digest(written)[:16]
 
 
-def render_inputs(signature: Signature, values: Mapping[str, Any]) -> str:
-    """A user turn: the inputs that `values` holds, in the signature's order."""
-    return _render(signature, signature.inputs, values)
+def partial_and_whole(signature: Signature, demos: Sequence[Demo]) -> tuple[list[Demo], list[Demo]]:
+    """The demos that lack a field of the signature, and those that hold all; every form shows them in this order."""
+    partial, whole = list[Demo](), list[Demo]()
+    names = [field.name for field in (*signature.inputs, *signature.outputs)]
+    for demo in demos:
+        complete = all(name in demo.inputs or name in demo.outputs for name in names)
+        (whole if complete else partial).append(demo)
+    return partial, whole
 
 
-def render_outputs(signature: Signature, values: Mapping[str, Any]) -> str:
-    """An assistant turn: the outputs that `values` holds, in the signature's order; what step w trains on."""
-    return _render(signature, signature.outputs, values)
-
-
-def parse(signature: Signature, completion: str) -> dict[str, str]:
-    """The outputs in a completion, stripped of outer white space; a missing optional output is "".
-
-    Forgiving about what small models do: headers in another case, with spaces for
-    underscores or in Markdown bold; text before the first header (it is the first
-    output's, less a label such as "Answer:"); going on with a next example (it is cut off); saying a field twice (the
-    first counts). Raises Unparsable naming the outputs that are missing.
-    """
-    headers = _headers(signature)
-    outputs = [each.name for each in signature.outputs]
-    values: dict[str, list[str]] = {}
-    # What comes before any header belongs to the first output, if that has no header of its own.
-    preamble: list[str] = []
-    current: list[str] | None = preamble
-    for line in _lines(completion):
-        header = headers.match(line)
-        if header is None:
-            if current is not None:
-                current.append(line[1:] if _escaped(headers, line) else line)
-            continue
-        name = _field_named(signature, header["name"])
-        if name in outputs and name not in values:
-            current = values[name] = [_after(header, line)]
-        else:
-            # An input's header, or an output's second one: the model has begun another example.
-            current = None
-    found = {name: "\n".join(lines).strip() for name, lines in values.items()}
-    first = outputs[0]
-    if first not in found and "".join(preamble).strip():
-        found[first] = _without_label("\n".join(preamble).strip())
-    missing = [each.name for each in signature.outputs if each.required and each.name not in found]
-    if missing:
-        raise Unparsable(f"the completion has no {' and no '.join(missing)}: {completion[:80]!r}")
-    return {name: found.get(name, "") for name in outputs}
-
-
-def _system(signature: Signature) -> str:
-    lines = [
-        f"Inputs: {_listed(signature.inputs)}",
-        f"Outputs: {_listed(signature.outputs)}",
-        LAYOUT,
-    ]
-    return "\n".join([signature.instruction, *lines] if signature.instruction else lines)
-
-
-def _listed(fields: Iterable[Field]) -> str:
-    described = {each.name: " ".join(each.description.split()) for each in fields}
-    return ", ".join(f"{name} ({text})" if text else name for name, text in described.items())
-
-
-def _complete(signature: Signature, demo: Demo) -> bool:
-    return all(each.name in demo.inputs for each in signature.inputs) and all(
-        each.name in demo.outputs for each in signature.outputs
-    )
-
-
-def _render(signature: Signature, fields: Sequence[Field], values: Mapping[str, Any]) -> str:
-    headers = _headers(signature)
-    rendered = []
-    for each in fields:
-        if each.name in values:
-            text = _text(each.name, values[each.name])
-            if not text and not each.required:
-                continue  # parse() gives "" for it: an empty header would only teach models to write one
-            first, *rest = _lines(text)
-            # The first line stands behind its own header and cannot be taken for another.
-            rendered.append(f"{each.name}: {first}" if first else f"{each.name}:")
-            rendered.extend("\\" + line if headers.match(line) or _escaped(headers, line) else line for line in rest)
-    return "\n".join(rendered)
-
-
-def _text(name: str, value: Any) -> str:
-    """A value as the prompt shows it: passages as a numbered list, an empty one as N/A."""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, bool | int | float):
-        return str(value)
+def check_showable(name: str, value: Any) -> None:
+    """Raise Unshowable unless a prompt can show the value of the field `name`."""
+    if isinstance(value, str | bool | int | float):
+        return
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return "\n".join(f"[{i}] {' '.join(item.split())}" for i, item in enumerate(value, 1)) or "N/A"
-    raise TypeError(f"field {name!r}: a prompt shows text, numbers or a list of texts, not {type(value).__name__}")
-
-
-def _lines(text: str) -> list[str]:
-    return text.strip().replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _headers(signature: Signature) -> re.Pattern[str]:
-    """Matches a line that opens with a field's name and a colon, however a model may dress it up."""
-    names = sorted((each.name for each in (*signature.inputs, *signature.outputs)), key=len, reverse=True)
-    alternatives = "|".join("[ _]?".join(map(re.escape, name.split("_"))) for name in names)
-    return re.compile(rf"[ \t]*(?P<open>[*_`#>-]*)[ \t]*(?P<name>{alternatives})[*_`]*[ \t]*:", re.IGNORECASE)
-
-
-def _escaped(headers: re.Pattern[str], line: str) -> bool:
-    """Whether a line is backslashes and then a header; any other backslash is the value's own (LaTeX)."""
-    return line.startswith("\\") and headers.match(line.lstrip("\\")) is not None
-
-
-def _field_named(signature: Signature, written: str) -> str:
-    folded = re.sub("[ _]", "", written.lower())
-    return next(
-        each.name for each in (*signature.inputs, *signature.outputs) if each.name.lower().replace("_", "") == folded
-    )
-
-
-def _without_label(text: str) -> str:
-    """Text without the label that a model wrote in place of the field's own name."""
-    label = _FOREIGN_LABEL.match(text)
-    return text[label.end() :] if label else text
-
-
-def _after(header: re.Match[str], line: str) -> str:
-    """The value's first line; a bold header may close its bold behind the colon (`**answer:** 42`)."""
-    value, opened = line[header.end() :], header["open"].strip("#>-")
-    return value.lstrip()[len(opened) :] if opened and value.lstrip().startswith(opened) else value
+        return
+    kind = "None" if value is None else f"a {type(value).__name__}"
+    if isinstance(value, list | tuple):
+        kind = f"a {type(value).__name__} that holds other things than texts"
+    raise Unshowable(f"field {name!r} is {kind}: a prompt shows texts, numbers and lists of texts")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .fixed import Fixed
+from .forms import FORMS
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Recipe:
     `name.value`."""
 
     def __post_init__(self) -> None:
-        _check(self, prompt=self.prompt in ("chat", "raw"))
+        _check(self, prompt=self.prompt in FORMS)
         dtype = self.dtype in ("auto", "float32", "bfloat16", "float16")
         _check(self, threshold=0 < self.threshold <= 1, threads=self.threads >= 1, rows=self.rows >= 1, dtype=dtype)
 

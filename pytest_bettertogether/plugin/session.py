@@ -162,8 +162,10 @@ class Session:
 
     def baseline(self, node: pytest.Item, cell_run: CellRun, model: "Model", strategy: Strategy) -> "Baseline":
         """The baseline of one cell. Raises BaselineError where the gate needs one and there is none that fits."""
+        from ..cells.experiments import recipe_of
         from ..gate.recording import mode_of
         from ..gate.verdict import Baseline, find
+        from ..pipeline.forms import FORMS
 
         settings, suite = self.settings, cell_run.suite
         gated, cell = strategy in suite.gate, f"{model.name}-{strategy.id}"
@@ -184,7 +186,8 @@ class Session:
         )
         if mode != "gated":
             return baseline
-        return find(baseline, self.cells.data.identity(suite), self.source, suite.name)
+        form = FORMS[recipe_of(suite, model).prompt]
+        return find(baseline, self.cells.data.identity(suite, form), self.source, suite.name)
 
     def add(self, record: dict[str, Any]) -> None:
         """Take in the record of a cell that has run."""

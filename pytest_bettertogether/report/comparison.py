@@ -79,7 +79,7 @@ def _why(record: CellRecord) -> str:
 
 def _changed(was: CellResult, now: CellResult) -> str:
     old, new = (each.provenance.get("identity", {}) for each in (was, now))
-    names = {"test": "the test split", "metric": "the metric", "prompt_format": "the prompt format"}
+    names = {"test": "the test split", "metric": "the metric", "prompt_form": "the prompt form"}
     changed = [names.get(key, key) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     if not changed and not same_examples(was, now):
         changed = ["the test examples"]

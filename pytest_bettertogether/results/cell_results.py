@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .identity import current_identity
 from .json_values import from_json
 from .traces import CallRecord, DemoRecord
 
@@ -230,5 +231,9 @@ class CellResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "CellResult":
-        """Read what `to_json` wrote."""
-        return from_json(CellResult, data)
+        """Read what `to_json` wrote, in this version or an earlier one."""
+        result: CellResult = from_json(CellResult, data)
+        if "identity" not in result.provenance:
+            return result
+        identity = current_identity(result.provenance, result.provenance["identity"])
+        return replace(result, provenance={**result.provenance, "identity": identity})

@@ -9,14 +9,15 @@ from ..engines.protocol import Backend, Completion, Prompt
 from ..pipeline.adapter import Adapter
 from ..pipeline.data import Example, Splits
 from ..pipeline.errors import MetricError
+from ..pipeline.forms import FORMS
 from ..pipeline.metrics import Metric
 from ..pipeline.program import Program, Signature
+from ..pipeline.prompt import Form
 from ..pipeline.recipe import Recipe, Sampling
 from ..pipeline.state import ProgramState
 from ..results.cell_results import ExampleScore, Usage
 from ..results.traces import SAID, CallRecord, as_text, cut
 from ..retrieval.searching import Searches
-from .forms import FORMS, Form
 from .lockstep import Run, run_program
 from .progress import Progress
 from .seeds import derive
@@ -74,6 +75,11 @@ class Experiment:
         return derive(self.seed, self.task, self.model, *parts)
 
     @property
+    def form(self) -> Form:
+        """The prompt form that the recipe names."""
+        return FORMS[self.recipe.prompt]
+
+    @property
     def unfit(self) -> str:
         """Why no optimisation step can be done here, or the empty string."""
         return self.program.unfit if isinstance(self.program, Benchmark) else self.splits.missing
@@ -96,8 +102,7 @@ class Experiment:
             self.progress.generated(sum(each.completion_tokens for each in completions))
             return completions
 
-        form = FORMS[self.recipe.prompt]
-        runs = run_program(self.program, state, examples, generate, seed, attempt, form, self.searches)
+        runs = run_program(self.program, state, examples, generate, seed, self.form, attempt, self.searches)
         self.progress.advance(len(runs))
         return runs
 
@@ -142,7 +147,7 @@ def evaluate(
     ]
     signatures = asked_signatures(experiment.program, state)
     for index in sorted(range(len(runs)), key=lambda i: scores[i].score) if traces else ():
-        trace = _trace(runs[index], signatures, FORMS[experiment.recipe.prompt])
+        trace = _trace(runs[index], signatures, experiment.form)
         traces -= sum(call.size for call in trace)
         if traces < 0:
             break
@@ -177,10 +182,9 @@ def _trace(run: Run, signatures: Mapping[str, Signature], form: Form) -> tuple[C
 
 def prompts(experiment: Experiment, state: ProgramState) -> dict[str, tuple[tuple[str, str], ...]]:
     """By predictor, the turns before the question: what the prompts of all examples have in common."""
-    form = FORMS[experiment.recipe.prompt]
     found = {}
     for predictor, signature in asked_signatures(experiment.program, state).items():
-        turns = form.turns(signature, state.demos.get(predictor, ()), {})
+        turns = experiment.form.turns(signature, state.demos.get(predictor, ()), {})
         found[predictor] = tuple((role, cut(text)) for role, text in turns[:-1])
     return found
 

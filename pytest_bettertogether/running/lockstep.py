@@ -12,14 +12,13 @@ from typing import Any
 
 import greenlet
 
-from ..engines.protocol import Completion, Prompt
+from ..engines.protocol import Completion
 from ..pipeline.data import Example, program_inputs
 from ..pipeline.errors import BetterTogetherError, ProgramError
 from ..pipeline.program import Predict, Prediction, Program, Retrieve, running
-from ..pipeline.prompt import Unparsable
+from ..pipeline.prompt import Form, Prompt, Unparsable
 from ..pipeline.state import ProgramState
 from ..retrieval.searching import Searches
-from .forms import FORMS, Form
 from .seeds import derive
 
 IN_FLIGHT = 2000
@@ -71,13 +70,13 @@ def run_program(
     examples: Sequence[Example],
     generate: Callable[[Sequence[Prompt]], Sequence[Completion]],
     seed: int,
+    form: Form,
     attempt: int = 0,
-    form: Form = FORMS["chat"],
     search: Callable[[Retrieve, Sequence[str]], Sequence[Sequence[str]]] | None = None,
 ) -> list[Run]:
     """Run the program on every example, in order of `examples`.
 
-    `generate` completes one wave of prompts; the noise of each is derived from (seed,
+    `generate` completes one wave of prompts, which `form` writes; the noise of each is derived from (seed,
     example, predictor, call, attempt). `search` answers the queries that a wave has for one
     search site. Raises ProgramError for a fault of the program and
     lets the engine's errors through: neither is ever a score.

@@ -8,8 +8,9 @@ import random
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..pipeline.forms import FORMS
 from ..pipeline.program import ChainOfThought, Demo, Field, Signature
-from ..pipeline.prompt import Message, render, render_outputs
+from ..pipeline.prompt import Message
 from .synthetic import Sample
 from .tokenizer import ASSISTANT, END, chat_text
 from .words import capitalised, distinct, instruction, made_up, syllable, template, word
@@ -122,8 +123,8 @@ def draw_chat(shape: Arithmetic, problems: list[Problem], unexplained: bool, rng
         rows.append(Demo({asked: style.story(each)}, said))
     whole = [row for row in rows[:-1] if "reasoning" in row.outputs]
     partial = [row for row in rows[:-1] if "reasoning" not in row.outputs]
-    messages = render(signature, [*partial, *whole], rows[-1].inputs)
-    return (*messages, Message("assistant", render_outputs(signature, rows[-1].outputs)))
+    messages = FORMS["chat"].ask(signature, [*partial, *whole], rows[-1].inputs).messages
+    return (*messages, Message("assistant", FORMS["chat"].answer(signature, rows[-1].outputs)))
 
 
 def _field(usual: tuple[str, ...], chance: float, rng: random.Random) -> str:

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from ..pipeline.forms import FORMS
 from ..pipeline.program import ChainOfThought, Demo, Field, Signature
-from ..pipeline.prompt import Message, render, render_outputs
+from ..pipeline.prompt import Message
 from .synthetic import Sample
 from .tokenizer import ASSISTANT, END, SUFFIXES, chat_text
 from .words import distinct, instruction, made_up, word
@@ -93,8 +94,8 @@ def draw_chat(
                 if rng.random() < 0.25:
                     del said["reasoning"]
         rows.append(Demo(dict(zip(table.fields, row, strict=True)), said))
-    answer = Message("assistant", render_outputs(signature, rows[-1].outputs))
-    return (*render(signature, rows[:-1], rows[-1].inputs), answer)
+    answer = Message("assistant", FORMS["chat"].answer(signature, rows[-1].outputs))
+    return (*FORMS["chat"].ask(signature, rows[:-1], rows[-1].inputs).messages, answer)
 
 
 def _reasoning(table: Table, row: int, others: Sequence[int]) -> str:

@@ -9,8 +9,9 @@ import random
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..pipeline.forms import FORMS
 from ..pipeline.program import Demo, Field, Signature
-from ..pipeline.prompt import Message, render, render_outputs
+from ..pipeline.prompt import Message
 from .synthetic import Sample
 from .tokenizer import ASSISTANT, CONSONANTS, END, OPENERS, chat_text
 from .words import capitalised, distinct, ends_alike, instruction, made_up, template, word
@@ -102,8 +103,8 @@ def draw_chat(shape: Lookup, role: Role, lookups: list[Found], rng: random.Rando
     for each in lookups:
         inputs = {question: each.question, context: each.context(role)}
         rows.append(Demo({name: inputs[name] for name in names}, {said: each.target(role)}))
-    answer = Message("assistant", render_outputs(signature, rows[-1].outputs))
-    return (*render(signature, rows[:-1], rows[-1].inputs), answer)
+    answer = Message("assistant", FORMS["chat"].answer(signature, rows[-1].outputs))
+    return (*FORMS["chat"].ask(signature, rows[:-1], rows[-1].inputs).messages, answer)
 
 
 def _field(usual: tuple[str, ...], rng: random.Random) -> str:

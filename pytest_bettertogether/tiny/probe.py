@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ..pipeline.forms import FORMS
 from ..pipeline.program import Demo, Signature
-from ..pipeline.prompt import render, render_outputs
 from .tokenizer import ASSISTANT, END, chat_text
 
 OPTIONS = ("setosa", "versicolor", "virginica")
@@ -38,9 +38,10 @@ def accuracy(
     rng = random.Random(seed)
     rows = iris_rows()
     picked = [rng.sample(rows, shots + 1) for _ in range(draws)]
-    prompts = [chat_text(render(SIGNATURE, row[:-1], row[-1].inputs)) + ASSISTANT for row in picked]
+    asked = [FORMS["chat"].ask(SIGNATURE, row[:-1], row[-1].inputs).messages for row in picked]
+    prompts = [chat_text(messages) + ASSISTANT for messages in asked]
     said = {
-        option: _says(model, tokenizer, prompts, render_outputs(SIGNATURE, {"answer": option}) + END)
+        option: _says(model, tokenizer, prompts, FORMS["chat"].answer(SIGNATURE, {"answer": option}) + END)
         for option in OPTIONS
     }
     right = [said[row[-1].outputs["answer"]][i] for i, row in enumerate(picked)]

@@ -15,7 +15,8 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ..pipeline.prompt import LAYOUT, Message
+from ..pipeline.chat_form import LAYOUT
+from ..pipeline.prompt import Message
 
 PAD, SYSTEM, USER, ASSISTANT, END = "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
 """Padding, the three roles, and the end of an assistant turn (which is the end of generation too)."""

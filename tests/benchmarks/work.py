@@ -3,8 +3,9 @@
 from random import Random
 
 from pytest_bettertogether import ChainOfThought, Predict
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.program import Demo
-from pytest_bettertogether.pipeline.prompt import Message, render
+from pytest_bettertogether.pipeline.prompt import Message
 
 WORDS = ["apples", "books", "coins", "pens", "cards", "stones"]
 NAMES = ["Ada", "Ben", "Cem", "Dora", "Eli", "Fay", "Gus", "Hana"]
@@ -42,7 +43,11 @@ def chats(kind: str, count: int, shots: int = 8) -> list[tuple[Message, ...]]:
         Demo({name: values[name] for name in inputs}, {name: values[name] for name in outputs})
         for values in (row(random) for _ in range(shots))
     ]
-    return [render(signature, demos, {name: row(random)[name] for name in inputs}) for _ in range(count)]
+    chats = []
+    for _ in range(count):
+        asked = {name: row(random)[name] for name in inputs}
+        chats.append(FORMS["chat"].ask(signature, demos, asked).messages)
+    return chats
 
 
 def choices(count: int) -> list[tuple[str, str]]:

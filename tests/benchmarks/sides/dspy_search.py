@@ -12,8 +12,9 @@ from pathlib import Path
 
 import dspy
 
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.program import Demo, Signature
-from pytest_bettertogether.pipeline.prompt import Unparsable, parse, render
+from pytest_bettertogether.pipeline.prompt import Unparsable
 
 url, data, strategy = sys.argv[1], json.loads(Path(sys.argv[2]).read_text()), sys.argv[3]
 inputs = tuple(data["inputs"])
@@ -28,11 +29,11 @@ class Format(dspy.Adapter if strategy == "p" else dspy.ChatAdapter):
             Demo({k: demo[k] for k in signature.input_fields}, {k: demo[k] for k in signature.output_fields})
             for demo in demos
         ]
-        return [{"role": m.role, "content": m.content} for m in render(ours, shown, inputs)]
+        return [{"role": m.role, "content": m.content} for m in FORMS["chat"].ask(ours, shown, inputs).messages]
 
     def parse(self, signature, completion):
         try:
-            return dict(parse(ours, completion))
+            return FORMS["chat"].parse(ours, completion)
         except Unparsable as error:
             raise dspy.utils.exceptions.AdapterParseError("Format", signature, completion) from error
 
