@@ -1,7 +1,7 @@
 """The paper's experiment in small: Iris, arithmetic and look-up x 8 strategies x 3 seeds, on the embedded model.
 
     python suites/replicate.py             writes suites/replication/: report.html, report.md, report.json and samples
-    python suites/replicate.py --readme    and README's section on it
+    python suites/replicate.py --docs      and the section of docs/replication.md on it
 
 Run it from the repository's root. Further arguments go to pytest. What the journal holds is replayed.
 """
@@ -22,33 +22,31 @@ from pytest_bettertogether.report.gains import gains, known
 from pytest_bettertogether.report.text import Style, lines
 
 SUITES = ("iris", "arithmetic", "lookup")
-OUT = Path("suites/replication")
-BEGIN, END = "<!-- replication: written by `tox -e replicate -- --readme` -->", "<!-- /replication -->"
+OUT, PAGE = Path("suites/replication"), Path("docs/replication.md")
+BEGIN, END = "<!-- replication: written by `tox -e replicate -- --docs` -->", "<!-- /replication -->"
 
 
 def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--readme", action="store_true", help="write README's section anew")
+    parser.add_argument("--docs", action="store_true", help=f"write the section of {PAGE} anew")
     options, rest = parser.parse_known_args(arguments)
     files = [str(path) for name in SUITES if (path := Path(f"suites/test_{name}.py")).exists()]
     reports = [f"--bt-report={kind}:{OUT}/report.{kind}" for kind in ("html", "md", "json")]
     strategies = [f"--bt-strategy={each.id}" for each in PAPER]
     status = pytest.main([*files, "--bt-gate=off", "--bt-dev-scores", "--bt-seeds=0-2", *strategies, *reports, *rest])
-    if status == 0 and options.readme:
+    if status == 0 and options.docs:
         data = json.loads((OUT / "report.json").read_text(encoding="utf-8"))
-        readme = Path("README.md")
-        readme.write_text(
-            with_section(readme.read_text(encoding="utf-8"), *read(data, "report.json")), encoding="utf-8"
-        )
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(with_section(page, *read(data, "report.json")), encoding="utf-8")
     return int(status)
 
 
 def with_section(text, records, run):
-    """README with its section written anew; raises ValueError where the markers are gone."""
+    """The page with its section written anew; raises ValueError where the markers are gone."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md: the lines {BEGIN!r} and {END!r} mark where the section goes: put them back")
+        raise ValueError(f"{PAGE}: the lines {BEGIN!r} and {END!r} mark where the section goes: put them back")
     return f"{before}{BEGIN}\n{section(records, run)}{END}{after}"
 
 

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic, and that README shows what its results file says; what it measures is no test."""
+"""The benchmark's own arithmetic, and that docs/speed.md shows its results file; what it measures is no test."""
 
 import json
 import sys
@@ -56,17 +56,17 @@ def test_the_table_shows_losses_like_wins_and_escapes_what_it_is_told(tmp_path):
     assert shown[2] == "| a | items \\| &lt;s> | 40 [30, 50] items/s | peer: 10 items/s | 4.00 | ≥ 3: met |"
     assert shown[3].endswith("| 0.50 | ≤ 1: **missed** |")
     assert shown[4] == "| f | vllm | – | – | – | not measured: not here |"
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.put(report, readme)
-    assert readme.read_text() == f"before\n{table.BEGIN}\n{table.table(report)}\n{table.END}\nafter\n"
-    readme.write_text("no markers")
+    page = tmp_path / "speed.md"
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    table.put(report, page)
+    assert page.read_text() == f"before\n{table.BEGIN}\n{table.table(report)}\n{table.END}\nafter\n"
+    page.write_text("no markers")
     with pytest.raises(ValueError, match="are missing"):
-        table.put(report, readme)
+        table.put(report, page)
 
 
-def test_readme_shows_the_results_file_and_nothing_else():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_shows_the_results_file_and_nothing_else():
+    text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     shown = text.split(table.BEGIN)[1].split(table.END)[0].strip()
     assert shown == table.table(read(ROOT / "tests" / "benchmarks" / "results.json")).strip()
 

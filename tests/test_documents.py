@@ -206,16 +206,16 @@ def test_traces_that_are_kept_are_bounded_whatever_a_model_says():
     assert "… [1,000,0" in kept[0].trace[0].completion
 
 
-def test_readmes_section_is_written_between_its_markers():
+def test_the_section_of_the_page_is_written_between_its_markers():
     home = Path(__file__).parent.parent
     spec = importlib.util.spec_from_file_location("replicate", home / "suites" / "replicate.py")
     replicate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(replicate)
     records = [recorded(made(task="iris", strategy=each, text="x")) for each in ("zero", "p", "w", "pwp")]
-    readme = (home / "README.md").read_text(encoding="utf-8")
-    once = replicate.with_section(readme, records, RUN)
+    page = (home / replicate.PAGE).read_text(encoding="utf-8")
+    once = replicate.with_section(page, records, RUN)
     assert "scored above the best one with prompt steps only on 0 of 1 tasks" in " ".join(once.split())
     assert replicate.with_section(once, records, RUN) == once
-    assert once.partition(replicate.BEGIN)[0] == readme.partition(replicate.BEGIN)[0]
+    assert once.partition(replicate.BEGIN)[0] == page.partition(replicate.BEGIN)[0]
     with pytest.raises(ValueError, match="put them back"):
         replicate.with_section("# no markers", records, RUN)

@@ -125,7 +125,7 @@ def missing(backend: str) -> str:
     if backend == "vllm" and not find_spec("vllm"):
         return (
             "vLLM is not installed: pip install 'pytest-bettertogether[vllm]', or for a machine without a GPU what "
-            "the README says under Engines"
+            "docs/engines.md says"
         )
     if backend == "server" and not find_spec("httpx2"):
         return "the HTTP client httpx2 is not installed: pip install 'pytest-bettertogether[server]'"

@@ -3,7 +3,7 @@
 program.json    each predictor's prompt as written, its demos, and its instruction if that was changed; what steps keep;
                 where the program comes from
 adapter/        safetensors + JSON, if its weights were tuned
-README.md       a model card (report/card.py)
+README.md       a model card (cells/model_card.py)
 """
 
 import hashlib

@@ -75,7 +75,7 @@ class Pool:
 class Wiki2017:
     """The first paragraphs of English Wikipedia, October 2017: HotPotQA's own corpus, about 5.2 million passages.
 
-    Fetched once: about 0.5 GB packed. What an index of it needs is in the README.
+    Fetched once: about 0.5 GB packed. What an index of it needs is in suites/PAPER.md.
     """
 
     repo: str = "dspy/cache"

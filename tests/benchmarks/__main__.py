@@ -1,4 +1,4 @@
-"""`tox -e bench`: measure, print, and write JSON; `--readme` puts the table into README.md.
+"""`tox -e bench`: measure, print, and write JSON; `--docs` puts the table into docs/speed.md.
 
 Or, in tests/, `python -m benchmarks`.
 """
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; figures mean nothing")
     parser.add_argument("--json", type=Path, default=RESULTS, help="results file (default: results.json beside this)")
     parser.add_argument(
-        "--readme", action="store_true", help="measure nothing; put the results file's table into README.md"
+        "--docs", action="store_true", help="measure nothing; put the results file's table into docs/speed.md"
     )
     args = parser.parse_args()
     unknown = set(args.lines) - set(LINES)
@@ -47,7 +47,7 @@ def main() -> None:
         parser.error(f"no line {', '.join(sorted(unknown))}; there are {', '.join(LINES)}")
     if args.rounds < 1:
         parser.error("--rounds must be at least 1")
-    if not args.readme:
+    if not args.docs:
         report = Report(machine={**machine(), "sizes": "small (--quick)" if args.quick else "full"})
         say(f"load {report.machine['load']:.2f} on {report.machine['cores']} cores: {report.machine['cpu']}")
         for name in LINES:
@@ -56,7 +56,7 @@ def main() -> None:
         report.machine["load_after"] = os.getloadavg()[0]
         report.merge(args.json).write(args.json)
     if args.json == RESULTS and not args.quick:
-        put(read(RESULTS), ROOT / "README.md")
+        put(read(RESULTS), ROOT / "docs" / "speed.md")
 
 
 def _measure(name: str, wanted: str, report: Report, rounds: int, quick: bool) -> None:

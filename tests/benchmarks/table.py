@@ -1,10 +1,10 @@
-"""README's performance table, made from the results file; losses stand in it like wins."""
+"""The performance table of docs/speed.md, made from the results file; losses stand in it like wins."""
 
 from pathlib import Path
 
 from .measure import Figure, Report, shown
 
-BEGIN, END = "<!-- benchmark: begin (tox -e bench -- --readme) -->", "<!-- benchmark: end -->"
+BEGIN, END = "<!-- benchmark: begin (tox -e bench -- --docs) -->", "<!-- benchmark: end -->"
 
 
 def table(report: Report) -> str:
@@ -37,11 +37,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
-def put(report: Report, readme: Path) -> None:
+def put(report: Report, page: Path) -> None:
     """Write the table between its markers. Raises ValueError where they are missing."""
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"{readme}: the markers {BEGIN!r} and {END!r} are missing")
-    readme.write_text(f"{before}{BEGIN}\n{table(report)}\n{END}{after}", encoding="utf-8")
+        raise ValueError(f"{page}: the markers {BEGIN!r} and {END!r} are missing")
+    page.write_text(f"{before}{BEGIN}\n{table(report)}\n{END}{after}", encoding="utf-8")
