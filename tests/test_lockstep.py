@@ -169,3 +169,17 @@ def test_an_engines_error_goes_through_and_lets_programs_clean_up():
     with pytest.raises(OSError, match="out of memory"):
         run_program(failing(forward), ProgramState(), EXAMPLES, broken, seed=0, form=FORMS["chat"])
     assert cleaned == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(("value", "kind"), [(None, "None"), ({"a": 1}, "a dict")])
+def test_a_value_that_no_prompt_shows_is_named_by_row_predictor_and_field(value, kind):
+    class Asks(Program):
+        def __init__(self):
+            self.say = Predict("question -> answer")
+
+        def forward(self, question):
+            return self.say(question=question)
+
+    examples = [Example.of({"id": f"r{n}", "question": each}) for n, each in enumerate(["q", "q", value])]
+    with pytest.raises(ProgramError, match=rf"Asks: predictor 'say' on example 'r2': field 'question' is {kind}"):
+        run_program(Asks(), ProgramState(), examples, lambda prompts: [], seed=0, form=FORMS["chat"])

@@ -1,11 +1,14 @@
 """Metrics and their names."""
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_bettertogether import Example, Prediction, exact_match, f1, integer_match, number_match
-from pytest_bettertogether.pipeline.metrics import metric_name
+from pytest_bettertogether.pipeline.errors import MetricError
+from pytest_bettertogether.pipeline.metrics import judged, metric_name
 
 
 @pytest.mark.parametrize(
@@ -16,7 +19,21 @@ from pytest_bettertogether.pipeline.metrics import metric_name
         ("setosa", "setosa or virginica", 0.0),
         (["NYC", "New York"], "new york", 1.0),
         ("é", "e\u0301", 1.0),
-        ("an", "", 1.0),
+        ("an", "", 0.0),
+        ("A", "", 0.0),
+        ("A", "the", 0.0),
+        ("A", ".", 0.0),
+        ("A", "(a).", 1.0),
+        ("The", "the", 1.0),
+        ("3.5", "35", 0.0),
+        ("-3", "3", 0.0),
+        ("1.0", "10", 0.0),
+        ("$1,200", "1200.", 1.0),
+        ("C++", "C", 0.0),
+        ("C#", "c#.", 1.0),
+        ("Andr\u00e9a", "Andr\u00e9", 0.0),
+        ("L\u00e9a", "L\u00e9", 0.0),
+        ("Ada", None, 0.0),
         (4, "4", 1.0),
     ],
 )
@@ -33,6 +50,8 @@ def test_exact_match_compares_normal_forms(label, said, score):
         ("yes", "Yes.", 1.0),
         ("a rose is a rose", "rose", 2 * 1 / (3 + 1)),
         (["NYC", "New York"], "new york city", 0.8),
+        ("", "", 0.0),
+        ("A", "", 0.0),
     ],
 )
 def test_f1_counts_common_words(label, said, score):
@@ -56,6 +75,13 @@ def test_f1_counts_common_words(label, said, score):
         ("18", "18\nor 20", 1, 0),
         ("7", "the 7th", 1, 1),
         ("40", "40% of them", 1, 1),
+        ("0.5", ".5", 0, 1),
+        ("5", ".5", 0, 0),
+        ("50", "$.50", 0, 0),
+        ("-0.5", "it is -.5", 0, 1),
+        ("9" * 5000, "9" * 5000, 1, 1),
+        ("9" * 5000, "8" * 5000, 0, 0),
+        ("007", "7", 1, 1),
         ("40", "\u0664\u0660", 1, 1),  # Arabic digits are digits
     ],
 )
@@ -89,3 +115,21 @@ def test_a_metric_is_named_by_what_it_does():
 
     assert metric_name(exact_match("answer")) == "exact_match(field='answer')"
     assert first != metric_name(mine)
+
+
+@pytest.mark.parametrize("metric", [exact_match, f1, integer_match, number_match])
+@pytest.mark.parametrize("label", [None, [], {"text": "x"}, [None]])
+def test_a_label_that_is_none_is_an_error_and_no_text(metric, label):
+    with pytest.raises(MetricError, match=r"on example '7'.*" if label != [] else r"empty list"):
+        judged(metric("answer"), {"answer": label}, Prediction(answer="none"), "7")
+
+
+@pytest.mark.parametrize("score", ["1", "0.5", b"1", " 1 ", "\uff11", None, float("nan"), 2, -0.1, [1]])
+def test_what_is_no_number_within_0_and_1_is_no_score(score):
+    with pytest.raises(MetricError, match=r"example '7'"):
+        judged(lambda example, prediction: score, {}, Prediction(), "7")
+
+
+def test_numbers_of_any_kind_are_scores():
+    for score in (1, True, 0.5, Fraction(1, 2)):
+        assert judged(lambda example, prediction, score=score: score, {}, Prediction(), "7") == float(score)

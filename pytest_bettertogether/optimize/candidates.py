@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
 
-from ..pipeline.data import Example
-from ..pipeline.program import Demo, Field, Predict
+from ..pipeline.data import Example, labelled_demo
+from ..pipeline.program import Demo, Predict
 from ..running.evaluate import Experiment
 from ..running.lockstep import Run
 
@@ -72,12 +71,7 @@ def _labelled(predictor: Predict, unused: Sequence[Example], most: int) -> tuple
     for example in unused:
         if len(demos) >= most:
             break
-        inputs = _known(example, predictor.signature.inputs)
-        outputs = _known(example, predictor.signature.outputs)
-        if inputs and outputs:
-            demos.append(Demo(inputs, outputs))
+        demo = labelled_demo(predictor.signature, example)
+        if demo:
+            demos.append(demo)
     return tuple(demos)
-
-
-def _known(example: Example, fields: Sequence[Field]) -> dict[str, Any]:
-    return {field.name: example[field.name] for field in fields if field.name in example}

@@ -3,14 +3,17 @@
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import DataError
 from .metrics import Metric
-from .program import Program
+from .program import Demo, Program, Signature
 from .where import Where
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,11 @@ class Example(Mapping[str, Any]):
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Example":
-        """Make an example of a plain dict; values must be what JSON can hold."""
+        """Make an example of a plain dict. Raises DataError for values that JSON cannot hold."""
         fields = {key: value for key, value in row.items() if key != "id"}
+        named = f"row {row['id']!r}" if "id" in row else "a row without an id"
+        for name, value in row.items():
+            _check_value(f"{named}: field {name!r}", value)
         return cls(fields, str(row["id"]) if "id" in row else digest(fields)[:12])
 
     def __getitem__(self, key: str) -> Any:
@@ -56,17 +62,21 @@ class Splits:
     """Why there is no train and no dev: optimisation steps are then refused, with this reason."""
 
     def __post_init__(self) -> None:
-        home: dict[str, str] = {}
+        ids: dict[str, str] = {}
+        contents: dict[str, tuple[str, str]] = {}
         for name, split in self:
             if not split and not (self.missing and name != "test"):
                 raise DataError(f"the {name} split is empty")
             for example in split:
-                if example.id in home:
+                if example.id in ids:
+                    raise _twice(example.id, name, ids[example.id])
+                ids[example.id] = name
+                home, first = contents.setdefault(digest(dict(example.fields)), (name, example.id))
+                if home != name:
                     raise DataError(
-                        f"example {example.id!r} is in {name} and again in {home[example.id]}: "
-                        "splits must not overlap (a row without an 'id' is known by its content)"
+                        f"example {example.id!r} of {name} has the same fields as example {first!r} of {home}: "
+                        "splits must not overlap, whatever the ids; leave one of the two out"
                     )
-                home[example.id] = name
 
     @classmethod
     def of(
@@ -82,6 +92,43 @@ class Splits:
     def first(self, limit: int) -> "Splits":
         """The first `limit` examples of each split."""
         return Splits(self.train[:limit], self.dev[:limit], self.test[:limit], self.missing)
+
+
+def _twice(example: str, name: str, home: str) -> DataError:
+    """The error for an id that is met again."""
+    if name == home:
+        return DataError(
+            f"example {example!r} is in {name} twice: give each row an 'id' of its own, or leave one out "
+            "(a row without an 'id' is known by its content)"
+        )
+    return DataError(
+        f"example {example!r} is in {name} and again in {home}: "
+        "splits must not overlap (a row without an 'id' is known by its content)"
+    )
+
+
+def _check_value(where: str, value: Any) -> None:
+    """Raise DataError for a value of a row that cannot be written as JSON in UTF-8; `where` names its place."""
+    if isinstance(value, str):
+        if _LONE_SURROGATE.search(value):
+            raise DataError(
+                f"{where} holds half of a character (a lone surrogate), which no file or model can be given: "
+                "read the data with the encoding that it was written with"
+            )
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise DataError(f"{where} has the key {key!r}: the keys of a mapping must be texts")
+            _check_value(where, key)
+            _check_value(where, inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_value(where, inner)
+    elif value is not None and not isinstance(value, bool | int | float):
+        raise DataError(
+            f"{where} holds a {type(value).__name__}: a row holds texts, numbers, true or false, None, "
+            "and lists or mappings of these"
+        )
 
 
 def fingerprint(split: Iterable[Example]) -> str:
@@ -167,11 +214,14 @@ def clusters(task: Task, test: Sequence[Example]) -> tuple[str, ...]:
 def program_inputs(program: Program, example: Example) -> dict[str, Any]:
     """The fields of `example` that `program.forward` asks for.
 
+    A `forward(self, **inputs)` gets those that a predictor takes and no predictor gives: a row holds the right answer
+    too, which is nothing to answer with.
+
     Raises DataError naming the parameter that the example lacks.
     """
     parameters = inspect.signature(program.forward).parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return dict(example)
+        return _fields_to_ask_with(program, example)
     missing = [each.name for each in parameters if each.name not in example and each.default is each.empty]
     if missing:
         raise DataError(
@@ -179,3 +229,27 @@ def program_inputs(program: Program, example: Example) -> dict[str, Any]:
             f"has only {', '.join(example)}"
         )
     return {each.name: example[each.name] for each in parameters if each.name in example}
+
+
+def _fields_to_ask_with(program: Program, example: Example) -> dict[str, Any]:
+    signatures = [site.signature for site in program.predictors().values()]
+    taken = {field.name for signature in signatures for field in signature.inputs}
+    given = {field.name for signature in signatures for field in signature.outputs}
+    return {name: example[name] for name in example if name in taken - given}
+
+
+def labelled_demo(signature: Signature, example: Example) -> Demo | None:
+    """A demo of what a row knows of a predictor's fields; None where it knows no input, or no output.
+
+    A label that is a list holds alternatives, of which a demo shows the first. What is None is not known.
+    """
+    inputs = _known(example, [field.name for field in signature.inputs])
+    outputs = _known(example, [field.name for field in signature.outputs])
+    for name, value in outputs.items():
+        if isinstance(value, list | tuple) and value:
+            outputs[name] = value[0]
+    return Demo(inputs, outputs) if inputs and outputs else None
+
+
+def _known(example: Example, names: Sequence[str]) -> dict[str, Any]:
+    return {name: example[name] for name in names if example.get(name) is not None}

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from ..engines.protocol import Backend, Completion, Prompt
 from ..pipeline.adapter import Adapter
 from ..pipeline.data import Example, Splits
-from ..pipeline.errors import MetricError
 from ..pipeline.forms import FORMS
-from ..pipeline.metrics import Metric
+from ..pipeline.metrics import Metric, judged
 from ..pipeline.program import Program, Signature
 from ..pipeline.prompt import Form
 from ..pipeline.recipe import Recipe, Sampling
@@ -120,13 +119,7 @@ class Experiment:
     def _judged(self, metric: Metric, run: Run) -> float:
         if run.prediction is None:
             return 0.0
-        try:
-            value = float(metric(run.example, run.prediction))
-        except Exception as error:  # the user's code: reported with the example, never a score
-            raise MetricError(f"the metric raised {error!r} on example {run.example.id!r}") from error
-        if not (math.isfinite(value) and 0.0 <= value <= 1.0):
-            raise MetricError(f"the metric returned {value} on example {run.example.id!r}: a score is within 0...1")
-        return value
+        return judged(metric, run.example, run.prediction, run.example.id)
 
 
 def evaluate(

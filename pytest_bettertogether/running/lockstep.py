@@ -16,7 +16,7 @@ from ..engines.protocol import Completion
 from ..pipeline.data import Example, program_inputs
 from ..pipeline.errors import BetterTogetherError, ProgramError
 from ..pipeline.program import Predict, Prediction, Program, Retrieve, running
-from ..pipeline.prompt import Form, Prompt, Unparsable
+from ..pipeline.prompt import Form, Prompt, Unparsable, Unshowable
 from ..pipeline.state import ProgramState
 from ..retrieval.searching import Searches
 from .seeds import derive
@@ -117,15 +117,10 @@ def run_program(
                     step(index, flight, found)
             if flying:
                 wave = sorted(flying.items())
-                prompts = [
-                    form.ask(
-                        state.signature(flight.name, flight.predictor.signature),
-                        state.demos.get(flight.name, ()),
-                        flight.inputs,
-                        derive(seed, flight.example.id, flight.name, len(flight.trace), attempt),
-                    )
-                    for _, flight in wave
-                ]
+                prompts = []
+                for _, flight in wave:
+                    noise = derive(seed, flight.example.id, flight.name, len(flight.trace), attempt)
+                    prompts.append(flight.prompt(noise))
                 for (index, flight), completion in zip(wave, generate(prompts), strict=True):
                     step(index, flight, completion)
     finally:
@@ -185,6 +180,16 @@ class _Flight(greenlet.greenlet):
             raise
         self.trace.append(Call(self.name, inputs, outputs, completion))
         return Prediction(**outputs)
+
+    def prompt(self, noise: int) -> Prompt:
+        """The prompt of the call that it waits for. Raises ProgramError for a value that no prompt can show."""
+        signature = self.state.signature(self.name, self.predictor.signature)
+        try:
+            return self.form.ask(signature, self.state.demos.get(self.name, ()), self.inputs, noise)
+        except Unshowable as error:
+            raise ProgramError(
+                f"{type(self.program).__name__}: predictor {self.name!r} on example {self.example.id!r}: {error}"
+            ) from None
 
     def seek(self, site: Retrieve, query: str) -> list[str]:
         if id(site) not in self.sites:

@@ -11,4 +11,4 @@ def derive(*parts: str | int) -> int:
     """
     # Each part carries its length, so that ("ab", "c") and ("a", "bc") differ.
     text = "".join(f"{len(str(part))}:{part}" for part in parts)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "big") >> 1
