@@ -71,7 +71,7 @@ def test_further_metrics_are_reported_and_change_no_score(suite):
     assert all(example["extra"]["half"] == 0.5 for example in cell["seeds"][0]["examples"])
     suite.makepyfile(test_parity=EXTRA.replace("lambda e, p: 0.5", "lambda e, p: 5"))
     result = run(suite, "--bt-strategy=zero", "--bt-gate=off")
-    result.stdout.fnmatch_lines(["*the metric returned 5.0 on example '81'*"])
+    result.stdout.fnmatch_lines(["*the metric returned 5 on example '81'*"])
     suite.makepyfile(test_parity=EXTRA.replace("lambda e, p: 0.5", "0.5"))
     run(suite).stdout.fnmatch_lines(["E*TypeError: Task(extra[[]'half']=...) takes a function*"])
 
