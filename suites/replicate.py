@@ -15,10 +15,7 @@ from textwrap import wrap
 import pytest
 
 from pytest_bettertogether.pipeline.strategy import PAPER
-from pytest_bettertogether.report.cells import in_order, scored
 from pytest_bettertogether.report.document import read
-from pytest_bettertogether.report.factorial import factorials
-from pytest_bettertogether.report.gains import gains, known
 from pytest_bettertogether.report.text import Style, lines
 
 SUITES = ("iris", "arithmetic", "lookup")
@@ -37,44 +34,43 @@ def main(arguments):
     if status == 0 and options.docs:
         data = json.loads((OUT / "report.json").read_text(encoding="utf-8"))
         page = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(with_section(page, *read(data, "report.json")), encoding="utf-8")
+        PAGE.write_text(with_section(page, read(data, "report.json")), encoding="utf-8")
     return int(status)
 
 
-def with_section(text, records, run):
+def with_section(text, report):
     """The page with its section written anew; raises ValueError where the markers are gone."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{PAGE}: the lines {BEGIN!r} and {END!r} mark where the section goes: put them back")
-    return f"{before}{BEGIN}\n{section(records, run)}{END}{after}"
+    return f"{before}{BEGIN}\n{section(report)}{END}{after}"
 
 
-def section(records, run):
+def section(report):
     """The transcript, and what it does and does not show."""
-    results = scored(in_order(records))
-    table = [line.rstrip() for line in lines(records, Style(width=100))]
-    made = sum(each.paid.usage.lm_calls for each in records)
-    took = f"In {run['seconds'] / 60:.0f} minutes on 2 CPU cores" if made else "Replayed from the journal"
-    where = f"{took}, at commit {run['commit']}; the command leaves the whole page at {OUT}/report.html."
-    parts = [wrap(each, 120) for each in (where, *_reading(results))]
+    table = [line.rstrip() for line in lines(report, Style(width=100))]
+    made = sum(cell.record.paid.usage.lm_calls for cell in report.cells)
+    took = f"In {report.run['seconds'] / 60:.0f} minutes on 2 CPU cores" if made else "Replayed from the journal"
+    where = f"{took}, at commit {report.run['commit']}; the command leaves the whole page at {OUT}/report.html."
+    parts = [wrap(each, 120) for each in (where, *_reading(report))]
     return (
         "\n".join(["", "```text", "$ tox -e replicate", *table, "```", *(f"\n{chr(10).join(each)}" for each in parts)])
         + "\n"
     )
 
 
-def _reading(results):
+def _reading(report):
     """In sentences, from the same numbers."""
-    found = [each for each in gains(known(results)) if each.doubled]
+    found = [each for each in report.gains if each.doubled]
     dev = [each for each in found if each.picked_on == "dev"]
     sure = [each for each in dev if each.points_interval and each.points_interval[0] > 0]
     over = {
         kind: sum(each.points > 0 for each in found if (each.over, each.picked_on) == (kind, "test")) for kind in "pw"
     }
-    below = [each for each in factorials(results) if each.interaction[2] < 0]
-    above = [each for each in factorials(results) if each.interaction[1] > 0]
-    tasks = len({each.task for each in results})
+    below = [each for each in report.factorials if each.interaction[2] < 0]
+    above = [each for each in report.factorials if each.interaction[1] > 0]
+    tasks = len({task.task for task in report.tasks})
     yield (
         f"**What this shows.** With winners picked on the test split, the best combined strategy scored above the best "
         f"one with prompt steps only on {over['p']} of {tasks} tasks, and above the best one with weight steps only on "

@@ -8,7 +8,8 @@ from pytest_bettertogether.results.traces import CallRecord, DemoRecord
 
 HOSTILE = (
     "<script>window.broken = 1; document.title = 'owned'</script><img src=x onerror=window.broken=2>"
-    "</script></pre><!-- ]]> \x1b[31mred\x1b]0;title\x07 \u202egnirts\u202c \u2066a\u2069 | `code` ``` **b** {{7*7}} "
+    "</script></pre><!-- ]]> \u2028::stop-commands::tok\u2029 ##[add-mask]x \x1b]8;;http://x\x07 "
+    "\x1b[31mred\x1b]0;title\x07 \u202egnirts\u202c \u2066a\u2069 | `code` ``` **b** {{7*7}} "
     "<a href='javascript:window.broken=3'>x</a> &lt;b&gt; \x00 \ud800 \u05e2\u05d1\u05e8\u05d9\u05ea \r\n::error::gone"
 )
 

@@ -36,7 +36,7 @@ def room(dotted: str) -> str | None:
 
 def arrows(root: Path = ROOT) -> dict[str, set[str]]:
     """The rooms that each room imports."""
-    modules = [path for path in root.rglob("*.py") if path != root / "__init__.py"]
+    modules = {*root.rglob("*.py")} - {root / "__init__.py", root / "__main__.py"}
     found: dict[str, set[str]] = {path.relative_to(root).parts[0].removesuffix(".py"): set() for path in modules}
     for path in modules:
         own = path.relative_to(root).parts[0].removesuffix(".py")

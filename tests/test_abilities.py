@@ -22,7 +22,8 @@ from pytest_bettertogether import base_model
 from pytest_bettertogether.gate.abilities import Abilities, explain
 from pytest_bettertogether.gate.judge import Terms
 from pytest_bettertogether.plugin.better_together import MeasurableResult
-from pytest_bettertogether.report.abilities import abilities_read, ability_entries, ability_table
+from pytest_bettertogether.report.building import view
+from pytest_bettertogether.report.side_effects import abilities_read, side_effect_entries, side_effect_table
 from pytest_bettertogether.results.cell_records import CellRecord
 from pytest_bettertogether.results.cell_results import CellResult
 from pytest_bettertogether.results.side_effects import Ability
@@ -305,7 +306,8 @@ def test_records_go_to_json_and_back():
     back = CellRecord.from_json(json.loads(json.dumps(record.to_json())))
     assert back == record
     assert back.abilities[0].gates[0].verdict == "too_small"
-    assert abilities_read(json.loads(json.dumps(ability_entries(record)))) == record.abilities
+    entries = list(side_effect_entries(view(replace(record, result=None))))
+    assert abilities_read(json.loads(json.dumps(entries))) == record.abilities
     with pytest.raises(RuntimeError, match=r"x\[m-w\] was read from a file: harness\(\['t'\]\) asks the engine"):
         back.result.harness(["t"])
 
@@ -334,4 +336,4 @@ def test_small_things():
     for wrong in (-1, 100):
         with pytest.raises(ValueError, match="points of the score"):
             base_model(within=wrong)
-    assert ability_table([], "github", str) == []
+    assert side_effect_table([], "github", str) == []

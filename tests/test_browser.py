@@ -10,6 +10,7 @@ import shutil
 import pytest
 from made import RUN, gate, hostile, made, recorded
 
+from pytest_bettertogether.report.building import build
 from pytest_bettertogether.report.html import html
 
 NEEDED = os.environ.get("BT_BROWSER") == "required"
@@ -46,7 +47,7 @@ def pages(tmp_path_factory):
         recorded(made(strategy="zero", text="plain")),
         recorded(made(n=120, text="two words"), "worse", gate=gate(120)),
     ]
-    files = {"hostile": html(hostile(), RUN), "rich": html(rich, RUN)}
+    files = {"hostile": html(build(hostile(), RUN)), "rich": html(build(rich, RUN))}
     for name, text in files.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8", errors="backslashreplace")
     return folder
@@ -199,6 +200,14 @@ def test_a_cell_of_the_overview_leads_to_its_details(visit):
     assert "worse than its baseline" in page.locator("details.cell[open]").inner_text()
     page.locator("details.cell[open] a.show").click()
     wait_for(page, "120 of 120")
+
+
+def test_a_hash_that_is_none_of_ours_does_no_harm(visit, pages):
+    page = visit("rich")
+    for wrong in ("%", "%E0%A4%A", "cell-999", "%00"):
+        page.goto(f"{(pages / 'rich.html').as_uri()}#{wrong}")
+        page.reload()
+        page.wait_for_selector("#list tbody tr")
 
 
 def test_without_its_script_the_page_still_tells_who_won(visit):

@@ -2,8 +2,11 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,24 @@ def test_a_folder_that_holds_no_journal_is_left_alone(tmp_path, monkeypatch, cap
         == "bettertogether: there is no journal in .bettertogether: name its folder with --dir\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["journal", "ls", "--all"], ["report", "r.json"]])
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(kept, suite, command):
+    run(suite, "--bt-gate=off", "--bt-seeds=0", "--bt-strategy=w", "--bt-report=json:r.json")
+    reading, writing = os.pipe()
+    os.close(reading)  # before anything is written, as `head` may be gone
+    with os.fdopen(writing, "w") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest_bettertogether", *command], stdout=output, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_it_says_its_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"bettertogether {version('pytest-bettertogether')}\n"
 
 
 @pytest.mark.parametrize(

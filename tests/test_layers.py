@@ -26,7 +26,7 @@ ENGINES = {
 }
 SEARCH = {"datasets", "bm25s", "Stemmer", "pyarrow", "huggingface_hub"}
 
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+MODULES = sorted({*ROOT.rglob("*.py")} - {ROOT / "__init__.py", ROOT / "__main__.py"})
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

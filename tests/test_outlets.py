@@ -9,7 +9,9 @@ import jsonschema
 import pytest
 from parrot import ALL, CONFTEST, SUITE, run
 
+from pytest_bettertogether.pipeline.errors import BackendError
 from pytest_bettertogether.plugin import OUTER
+from pytest_bettertogether.plugin.faults import raise_for_user
 from pytest_bettertogether.report.document import document
 
 SCHEMA = json.loads((Path(document.__code__.co_filename).parent / "schema-1.json").read_text(encoding="utf-8"))
@@ -137,9 +139,49 @@ def test_github_gets_a_summary_and_annotations(suite, monkeypatch):
     assert line.startswith(f"::error file={suite.path.name}/test_parity.py,line=")
     assert "title=parity[parrot-p] worse::" in line
     text = summary.read_text()
-    assert text.startswith("before\n### Better together: 1 worse of 1 cells\n")
+    assert text.startswith("before\n### Better together: 1 worse of 1 cell\n")
     assert text.count("<details>") == text.count("</details>") == 1
     assert text.count("### Better together") == 1  # once, and not by the workers too
+
+
+DEAF = "x\\n::stop-commands::tok\\n\\x1b[2J\\x1b]8;;http://evil\\x07 \\u202egnirts \\u2028::add-mask::y ##[error]z"
+"""What would make GitHub deaf, clear a screen and turn a line around, as it is written in Python and in JSON."""
+
+
+def harmless(suite, result):
+    """Whether the run's output, its JUnit XML and reports are free of what DEAF would do."""
+    files = [path.read_text(encoding="utf-8") for path in suite.path.iterdir() if path.suffix in (".xml", ".md")]
+    for text in ("\n".join((*result.outlines, *result.errlines)), *files):
+        assert not set(text) & set("\x1b\x07\u202e\u2028")
+        assert "##[" not in text
+        assert not re.search(r"^\s*::(?!error |warning )", text, re.MULTILINE)
+    assert "\\u003a:stop-commands::tok" in "\n".join(result.outlines)
+
+
+def test_what_a_server_says_is_inert_where_it_fails_a_test():
+    text = DEAF.encode().decode("unicode_escape")
+    with pytest.raises(pytest.fail.Exception) as caught:
+        raise_for_user(BackendError(f"the server said: {text}"))
+    said = str(caught.value)
+    assert not set(text) & set("\x1b\x07\u202e\u2028") & set(said)
+    assert "##[" not in said
+    assert "\n\\u003a:stop-commands::tok\n\\u001b[2J" in said
+
+
+def test_what_a_fork_writes_into_a_baseline_is_inert(suite):
+    get_worse(suite)
+    (file,) = (suite.path / "baselines").glob("*.json")
+    text = file.read_text(encoding="utf-8")
+    assert '"date": "' in text
+    file.write_text(text.replace('"date": "', '"date": "' + DEAF.replace("\\x", "\\u00")), encoding="utf-8")
+    result = run(suite, "--bt-strategy=p", "--junitxml=j.xml", "--bt-report=md:r.md")
+    result.assert_outcomes(failed=1)
+    harmless(suite, result)
+
+
+def test_a_reports_path_is_told_without_detours(suite):
+    result = run(suite, "--bt-gate=off", "--bt-strategy=zero", "--bt-report=md:./x/../r.md")
+    result.stdout.fnmatch_lines([f"md report: {suite.path}/r.md"])
 
 
 def test_a_missing_extra_is_said_before_anything_runs(suite):

@@ -2,17 +2,22 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from ..journal.upkeep import existing, find, line, listing, prune, verify
 from ..pipeline.errors import BetterTogetherError
+from ..pipeline.inert_text import block
 from .reporting import add_reporting, comparison, render
 
 DAY = 86_400.0
 SHOWN = 20
+CLOSED_PIPE = 141
+"""The exit code where the reader of the output has gone: 128 + SIGPIPE, as of a program that the signal ends."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,16 +26,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and options.command != "export":
         _parser().error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        if options.command == "export":
-            return _export(options, rest)
-        return {"report": render, "compare": comparison, "journal": _journal}[options.command](options)
+        code = _run(options, rest)
+        sys.stdout.flush()
+        return code
     except BetterTogetherError as error:
-        sys.stderr.write(f"bettertogether: {error}\n")
+        sys.stderr.write(f"bettertogether: {block(str(error))}\n")
         return 2
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`). The interpreter would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+
+
+def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    if options.command == "export":
+        return _export(options, rest)
+    return {"report": render, "compare": comparison, "journal": _journal}[options.command](options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("bettertogether", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('pytest-bettertogether')}")
     commands = parser.add_subparsers(dest="command", required=True)
     export = commands.add_parser(
         "export",
@@ -69,8 +85,8 @@ def _journal(options: argparse.Namespace) -> int:
             lines = list(listing(journal, sys.maxsize if options.all else SHOWN))
     finally:
         journal.close()
-    for each in lines or ["everything is whole"]:
-        sys.stdout.write(f"{each}\n")
+    for text in lines or ["everything is whole"]:
+        sys.stdout.write(f"{text}\n")
     return int(options.action == "verify" and bool(lines))
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.extras import missing
-from ..report.comparison import BAD, comparison_lines, pairs
+from ..report.comparison import BAD, pairs
+from ..report.comparison_text import comparison_lines
 from ..report.document import DocumentError, read
+from ..report.model import Report
 from ..report.text import ASCII, UNICODE, Style, lines
-from ..results.cell_records import CellRecord
 from . import arguments
 from .publishing import publish
 
@@ -56,39 +57,42 @@ def add_reporting(commands: Any) -> None:
 
 def render(options: argparse.Namespace) -> int:
     """`bettertogether report`."""
-    records, run = _read(options.results)
+    report = _read(options.results)
     wanted = [(kind, path) for kind in KINDS if (path := getattr(options, kind))]
     for kind, path in wanted:
         lacking = missing(kind)
         if lacking:
             raise DocumentError(lacking)
         try:
-            _say(publish(kind, path, records, run))
+            _say(publish(kind, path, report))
         except OSError as error:
             raise DocumentError(f"cannot write {path}: {error}") from None
     if not wanted:
-        marks = UNICODE if UNICODE.fit(sys.stdout.encoding or "ascii") else ASCII
-        width = shutil.get_terminal_size().columns
-        _say(lines(records, Style(marks, width, 1 if options.verbose else 0)))
+        _say(lines(report, _style(1 if options.verbose else 0)))
     return 0
 
 
 def comparison(options: argparse.Namespace) -> int:
     """`bettertogether compare`."""
-    before, now = (_read(path)[0] for path in (options.before, options.now))
+    before, now = _read(options.before), _read(options.now)
     found = pairs(before, now, options.alpha, options.min_effect / 100)
-    if not any(each.comparison for each in found) and not any(each.outcome in BAD for each in found):
+    if not any(pair.comparison for pair in found) and not any(pair.outcome in BAD for pair in found):
         raise DocumentError(f"{options.before} and {options.now} have no cell with a score in common")
-    _say(comparison_lines(found, options.alpha))
-    return int(any(each.outcome in BAD for each in found))
+    _say(comparison_lines(found, options.alpha, _style(0)))
+    return int(any(pair.outcome in BAD for pair in found))
 
 
-def _read(path: Path) -> tuple[list[CellRecord], dict[str, Any]]:
+def _read(path: Path) -> Report:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DocumentError(f"{path}: cannot be read as JSON: {error}") from None
     return read(data, str(path))
+
+
+def _style(verbosity: int) -> Style:
+    marks = UNICODE if UNICODE.fit(sys.stdout.encoding or "ascii") else ASCII
+    return Style(marks, shutil.get_terminal_size().columns, verbosity)
 
 
 def _say(said: Iterable[str]) -> None:

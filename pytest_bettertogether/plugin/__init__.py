@@ -25,6 +25,7 @@ RECORD, STATUS = "_bettertogether", "_bettertogether_status"
 """Attributes of a test report that carry a cell's record, as JSON text, and its status to wherever the report goes."""
 
 
+ORDER = ("<", "<=", ">", ">=")
 OUTER = "PYTEST_BETTERTOGETHER_OUTER"
 """Set in the environment of a step of GitHub Actions by its outermost run, for runs inside its tests and for workers to
 see: they report to that run, or to nobody."""
@@ -173,16 +174,17 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     from ..gate.abilities import explain as explain_abilities
     from ..gate.verdict import Baseline
     from ..gate.words import explain, explain_plain
+    from ..pipeline.inert_text import block
     from ..results.cell_results import CellResult
 
-    if isinstance(left, Abilities):
-        return explain_abilities(left, right) if op == ">=" else None
-    if not isinstance(left, CellResult):
-        return None
-    if isinstance(right, Baseline):
-        return explain(left, right) if op == ">=" else None
-    comparable = isinstance(right, CellResult | int | float) and op in ("<", "<=", ">", ">=")
-    return explain_plain(left, op, right) if comparable else None
+    lines: list[str] = []
+    if isinstance(left, Abilities) and op == ">=":
+        lines = explain_abilities(left, right)
+    elif isinstance(left, CellResult) and isinstance(right, Baseline) and op == ">=":
+        lines = explain(left, right)
+    elif isinstance(left, CellResult) and isinstance(right, CellResult | int | float) and op in ORDER:
+        lines = explain_plain(left, op, right)
+    return [block(line) for line in lines] or None
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -271,15 +273,17 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if session is None or not (session.records or session.written or session.planned):
         return
     from ..cells.plan import ASCII as SIGNS
+    from ..pipeline.inert_text import block
     from ..report.text import UNICODE, lines
     from .finish import annotation_lines
     from .terminal import style_of
 
     terminalreporter.write_sep("-", "better together")
-    style = style_of(terminalreporter)
+    style, report = style_of(terminalreporter), session.report
     planned = [line if style.marks is UNICODE else line.translate(SIGNS) for line in session.planned]
-    table = lines(session.records, style) if session.records else ()
-    for line in (*planned, *table, *session.notes(), *session.written, *annotation_lines(session, config)):
+    table = lines(report, style) if report else ()
+    said = map(block, (*session.notes(), *session.written))
+    for line in (*map(block, planned), *table, *said, *(annotation_lines(report, config) if report else ())):
         terminalreporter.write_line(line)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from ..optimize.step import kinds_with
+from ..pipeline.inert_text import block
 from ..pipeline.strategy import Strategy
 from ..results.cell_results import CellResult
 from .cell_run import CellRun
@@ -75,7 +76,7 @@ class BetterTogether:
         result = run(self._session, self._cell_run, self._model, wanted)
         baseline = self._cell_run.baseline
         if result.refused and wanted == own and (baseline is None or baseline.holds(result)):
-            pytest.skip(f"refused: {result.refused}")
+            pytest.skip(block(f"refused: {result.refused}"))
         return MeasurableResult.of(result, partial(measure, self._session, self._cell_run, self._model, result))
 
     def __repr__(self) -> str:

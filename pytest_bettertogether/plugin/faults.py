@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 
 from ..pipeline.errors import BetterTogetherError
+from ..pipeline.inert_text import block
 
 OURS = str(Path(__file__).parent.parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
@@ -32,10 +33,10 @@ def raise_for_user(error: BaseException) -> NoReturn:
     frames = [each for each in _walk(cause.__traceback__) if not _file(each).startswith((OURS, "<"))]
     if any(not _file(each).startswith(LIBRARIES) for each in frames):
         if cause is not error:
-            cause.add_note(str(error))
+            cause.add_note(block(str(error)))
         raise cause.with_traceback(_chained(frames)) from None
     if meant:
-        raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None
+        raise pytest.fail.Exception(block(f"{type(error).__name__}: {error}"), pytrace=False) from None
     raise error
 
 

@@ -12,8 +12,10 @@ import pytest
 from ..command.publishing import publish
 from ..gate.git import commit
 from ..gate.recording import obsolete_baselines, record_baselines
+from ..report.building import build
 from ..report.github import annotations
 from ..report.markdown import step_summary
+from ..report.model import Report
 from .keys import OUTERMOST
 from .session import Session
 
@@ -31,30 +33,33 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
     frozen = [each.result for each in session.records if each.result and not each.result.refused]
     if settings.export and frozen:
         lines.append(f"frozen programs: {sum(len(each.seeds) for each in frozen)} in {settings.export}")
-    for kind, path in settings.reports if session.records else ():
+    if not session.records:
+        return lines
+    report = session.report = build(session.records, _run(config, started), root)
+    for kind, path in settings.reports:
         try:
-            lines += publish(kind, path, session.records, _run(config, started))
+            lines += publish(kind, path, report)
         except Exception as error:  # whatever a template or a chart library raises: the other reports are still written
             said = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             lines.append(f"{kind} report NOT written to {path}: {said}")
-    summary = config.stash[OUTERMOST] and session.records and os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if config.stash[OUTERMOST] and summary:
         try:
             with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(step_summary(session.records) + "\n")
+                file.write(step_summary(report) + "\n")
         except OSError as error:
             lines.append(f"step summary NOT written to {summary}: {error}")
     return lines
 
 
-def annotation_lines(session: Session, config: pytest.Config) -> list[str]:
+def annotation_lines(report: Report, config: pytest.Config) -> list[str]:
     """Workflow commands for the cells that are to be seen to, where GitHub reads them."""
-    if not config.stash[OUTERMOST] or not session.records:
+    if not config.stash[OUTERMOST]:
         return []
     workspace = os.environ.get("GITHUB_WORKSPACE", "")
     inside = workspace and config.rootpath.is_relative_to(workspace)
     prefix = config.rootpath.relative_to(workspace).as_posix() if inside else "."
-    return list(annotations(session.records, "" if prefix == "." else f"{prefix}/"))
+    return list(annotations(report, "" if prefix == "." else f"{prefix}/"))
 
 
 def _run(config: pytest.Config, started: float) -> dict[str, Any]:
@@ -65,5 +70,5 @@ def _run(config: pytest.Config, started: float) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "commit": commit(config.rootpath),
-        "arguments": [str(each) for each in config.invocation_params.args],
+        "arguments": [str(argument) for argument in config.invocation_params.args],
     }

@@ -48,6 +48,7 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     fits the test split or the metric.
     """
     from ..pipeline.errors import BaselineError
+    from ..pipeline.inert_text import block
     from .faults import BROKEN
     from .running import break_off
 
@@ -56,7 +57,7 @@ def bt_baseline(request: pytest.FixtureRequest, bt_model: "Model", bt_strategy: 
     try:
         baseline = session.baseline(request.node, cell_run, bt_model, bt_strategy)
     except BaselineError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+        raise pytest.fail.Exception(block(str(error)), pytrace=False) from None
     except BROKEN as error:  # the data cannot be read, the program not be made, the journal not be opened
         break_off(cell_run, error)
     cell_run.take_baseline(baseline)

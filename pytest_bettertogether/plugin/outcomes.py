@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from ..pipeline.inert_text import block
 from ..results.cell_records import CellRecord
 from ..results.statuses import STATUSES, PytestOutcome, Status
 from .cell_run import CellRun
@@ -22,27 +23,24 @@ def teststatus(report: pytest.TestReport, status: Status) -> tuple[str, str, str
 
 def properties(record: CellRecord) -> Iterator[tuple[str, object]]:
     """What JUnit XML says of a cell besides its outcome: cost is what it takes to compute, seconds are this run's."""
-    from ..report.cells import computed, interval
+    from ..report.building import view
 
+    cell = view(record)
     yield "bettertogether.status", record.status
-    result = record.result
-    if result and not result.refused:
-        low, high = interval(result)
-        spent, steps = computed([result])
-        yield "bettertogether.score", round(result.score, 6)
-        yield "bettertogether.interval", f"{low:.6f} {high:.6f}"
-        yield "bettertogether.n", result.n
-        yield "bettertogether.seeds", len(result.seeds)
-        yield "bettertogether.lm_calls", spent.lm_calls
-        yield "bettertogether.tokens_in", spent.prompt_tokens
-        yield "bettertogether.tokens_out", spent.completion_tokens
-        yield "bettertogether.train_steps", sum(step.train_steps for step in steps)
+    if cell.score and cell.scored and cell.cost:
+        yield "bettertogether.score", round(cell.score.mean, 6)
+        yield "bettertogether.interval", f"{cell.score.low:.6f} {cell.score.high:.6f}"
+        yield "bettertogether.n", cell.scored.n
+        yield "bettertogether.seeds", len(cell.scored.seeds)
+        yield "bettertogether.lm_calls", cell.cost.usage.lm_calls
+        yield "bettertogether.tokens_in", cell.cost.usage.prompt_tokens
+        yield "bettertogether.tokens_out", cell.cost.usage.completion_tokens
+        yield "bettertogether.train_steps", cell.cost.train_steps
     yield "bettertogether.paid_lm_calls", record.paid.usage.lm_calls
     yield "bettertogether.seconds", round(record.paid.seconds, 3)
-    gate = record.gate
-    if gate and gate.p_value is not None:
-        yield "bettertogether.baseline", round(gate.baseline or 0.0, 6)
-        yield "bettertogether.p_value", gate.p_value
+    if cell.gate:
+        yield "bettertogether.baseline", round(cell.gate.baseline or 0.0, 6)
+        yield "bettertogether.p_value", cell.gate.p_value
 
 
 def sections(cell_run: CellRun, record: CellRecord) -> Iterator[tuple[str, str]]:
@@ -56,4 +54,4 @@ def sections(cell_run: CellRun, record: CellRecord) -> Iterator[tuple[str, str]]
     ):
         from ..gate.words import details
 
-        yield "better together", "\n".join(details(cell_run.result, cell_run.baseline))
+        yield "better together", block("\n".join(details(cell_run.result, cell_run.baseline)))

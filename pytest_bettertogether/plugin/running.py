@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import pytest
 
 from ..pipeline.errors import BudgetError
+from ..pipeline.inert_text import block
 from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
 from ..results.cell_records import Paid
@@ -85,7 +86,7 @@ def _work(session: Session, cell_run: CellRun, job: "Callable[[Cells], Done]") -
             cell_run.pay(Paid(usage, steps, time.perf_counter() - began, now.halved - before.halved))
     except BudgetError as error:
         cell_run.stop(str(error))
-        raise pytest.fail.Exception(f"stopped: {error}", pytrace=False) from None
+        raise pytest.fail.Exception(block(f"stopped: {error}"), pytrace=False) from None
     except BROKEN as error:
         break_off(cell_run, error)
 
@@ -103,7 +104,7 @@ def break_off(cell_run: CellRun, error: BaseException) -> NoReturn:
         "skip, or expect a failure, in the test itself, before it calls better_together()"
     )
     cell_run.break_off(fault)
-    raise pytest.fail.Exception(fault, pytrace=False) from None
+    raise pytest.fail.Exception(block(fault), pytrace=False) from None
 
 
 def _export(session: Session, suite: Suite, result: CellResult) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ..pipeline.data import Task
 from ..pipeline.errors import BetterTogetherError
+from ..pipeline.inert_text import block
 from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
 from ..results.cell_records import CellRecord
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..gate.judge import Terms
     from ..gate.scope import Scope
     from ..gate.verdict import Baseline
+    from ..report.model import Report
     from ..results.statuses import Status
 
 SHAPING = (
@@ -46,6 +48,8 @@ class Session:
     config: pytest.Config
     records: list[CellRecord] = field(default_factory=list)
     """Each cell that has run; under xdist on the controller only."""
+    report: "Report | None" = None
+    """What reports show of the records, made when the session ends."""
     written: list[str] = field(default_factory=list)
     """What was written into baselines and reports, line by line."""
     unwritten: int = 0
@@ -132,7 +136,7 @@ class Session:
             self.obsolete = self.scope.obsolete(self.source.read)
             self.terms  # noqa: B018 - reads the files beside them too
         except BetterTogetherError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(block(str(error))) from None
 
     @cached_property
     def terms(self) -> "Terms":
@@ -253,11 +257,12 @@ class Session:
                 self.cells.data.get_ready(suite)
             self.planned += self.cells.plan(wanted, self.settings.seeds).lines()
         except BetterTogetherError as error:
-            raise pytest.UsageError(f"--bt-plan: {error}") from None
+            raise pytest.UsageError(block(f"--bt-plan: {error}")) from None
         except BROKEN as error:
             place = users_line(error)
             at = f" at {place}" if place else ""
-            raise pytest.UsageError(f"--bt-plan: task {suite.name!r}: {type(error).__name__}{at}: {error}") from None
+            said = f"--bt-plan: task {suite.name!r}: {type(error).__name__}{at}: {error}"
+            raise pytest.UsageError(block(said)) from None
 
 
 def session_of(config: pytest.Config) -> Session:

@@ -248,6 +248,7 @@ def _destination(config: pytest.Config, text: str) -> tuple[str, Path]:
     kind, _, written = text.partition(":")
     origin = _origin(config, "report")
     path = _path(origin, config.invocation_params.dir, written)
+    path = path.parent.resolve() / path.name  # without what goes up and down again; a link in its place stays one
     lacking = missing(kind)
     if lacking:
         raise pytest.UsageError(f"{origin}: {lacking}")

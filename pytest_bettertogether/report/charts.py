@@ -11,10 +11,9 @@ from html import escape
 from typing import Any
 
 from ..pipeline.strategy import Strategy
-from ..results.cell_records import CellRecord
-from ..results.cell_results import CellResult
-from .cells import computed, interval, title
-from .learning import longest, readings
+from .cells import title
+from .learning import longest
+from .model import TaskView
 
 Row = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
@@ -41,24 +40,23 @@ CONFIG = {
 }
 
 
-def scores(records: Sequence[CellRecord]) -> str:
-    """Of one task and model: every cell's score with its interval, its seeds, and its baseline."""
+def scores(task: TaskView) -> str:
+    """Every cell's score with its interval, its seeds, and its baseline."""
     rows, seeds, baselines = list[Row](), list[Row](), list[Row]()
-    for each in records:
-        if each.result is None or each.result.refused or each.status == "invalid":
+    for cell in task.cells:
+        result, score, gate = cell.scored, cell.score, cell.record.gate
+        if result is None or score is None:
             continue
-        low, high = interval(each.result)
-        name = title(each.strategy)
-        base = {"strategy": name, "kind": _kind(each.strategy)}
-        said = f"{name}: {_percent(each.result.score)} [{_percent(low)}, {_percent(high)}]"
-        rows.append({**base, "score": 100 * each.result.score, "low": 100 * low, "high": 100 * high, "said": said})
-        seeds += [
-            {**base, "score": 100 * seed.score, "said": f"{name}, seed {seed.seed}: {_percent(seed.score)}"}
-            for seed in each.result.seeds
-        ]
-        if each.gate and each.gate.baseline is not None:
-            said = f"{name}, baseline: {_percent(each.gate.baseline)}"
-            baselines.append({**base, "score": 100 * each.gate.baseline, "said": said})
+        base = {"strategy": cell.title, "kind": _kind(result.strategy)}
+        low, high = 100 * score.low, 100 * score.high
+        said = f"{cell.title}: {_percent(score.mean)} [{low:.1f} %, {high:.1f} %]"
+        rows.append({**base, "score": 100 * score.mean, "low": low, "high": high, "said": said})
+        for seed in result.seeds:
+            said = f"{cell.title}, seed {seed.seed}: {_percent(seed.score)}"
+            seeds.append({**base, "score": 100 * seed.score, "said": said})
+        if gate and gate.baseline is not None:
+            said = f"{cell.title}, baseline: {_percent(gate.baseline)}"
+            baselines.append({**base, "score": 100 * gate.baseline, "said": said})
     if not rows:
         return ""
     y = {"field": "strategy", "type": "nominal", "sort": None, "title": None}
@@ -74,11 +72,11 @@ def scores(records: Sequence[CellRecord]) -> str:
     return _svg({"width": 560, "height": {"step": 28}, "layer": layers}, "Scores of strategies with their intervals")
 
 
-def curves(results: Sequence[CellResult]) -> str:
-    """Of one task and model: V, dev and test scores of the programs on the way, for each longest strategy."""
-    known = {each.program: each for each in readings(results)}
+def curves(task: TaskView) -> str:
+    """V, dev and test scores of the programs on the way, for each longest strategy."""
+    known = {reading.program: reading for reading in task.readings}
     rows = list[Row]()
-    for strategy in longest(each.strategy for each in results):
+    for strategy in longest(result.strategy for result in task.results):
         for path in ((), *Strategy.of(strategy).prefixes()):
             program = Strategy(path).id
             found = known[program]
@@ -112,16 +110,16 @@ def curves(results: Sequence[CellResult]) -> str:
     return _svg(spec, "Scores step by step")
 
 
-def costs(results: Sequence[CellResult]) -> str:
-    """Of one task and model: what each strategy takes when nothing is shared or replayed, against its score."""
+def costs(task: TaskView) -> str:
+    """What each strategy takes when nothing is shared or replayed, against its score."""
     rows = list[Row]()
-    for each in results:
-        spent, steps = computed([each])
-        trained = sum(step.train_steps for step in steps)
-        tokens = spent.prompt_tokens + spent.completion_tokens
-        said = f"{title(each.strategy)}: {_percent(each.score)} for {tokens:,} tokens, {trained:,} training steps"
-        base = {"strategy": title(each.strategy), "kind": _kind(each.strategy), "said": said}
-        rows.append({**base, "tokens": max(1, tokens) / max(1, len(each.seeds)), "score": 100 * each.score})
+    for cell in task.cells:
+        if cell.scored is None or cell.score is None or cell.cost is None:
+            continue
+        tokens, trained = cell.cost.tokens, cell.cost.train_steps
+        said = f"{cell.title}: {_percent(cell.score.mean)} for {tokens:,} tokens, {trained:,} training steps"
+        base = {"strategy": cell.title, "kind": _kind(cell.record.strategy), "said": said}
+        rows.append({**base, "tokens": max(1, tokens) / len(cell.scored.seeds), "score": 100 * cell.score.mean})
     if not rows:
         return ""
     x: Row = {"field": "tokens", "type": "quantitative", "title": "LM tokens, in and out, per seed (log)"}
@@ -139,19 +137,16 @@ def costs(results: Sequence[CellResult]) -> str:
     return _svg({"width": 560, "height": 260, "layer": layers}, "Score against cost")
 
 
-def losses(results: Sequence[CellResult]) -> str:
-    """Of one task and model: the training loss of each weight step, epoch by epoch, a line per seed."""
-    rows, seen = list[Row](), set[tuple[int, str]]()
-    for each in results:
-        for seed in each.seeds:
-            for step in seed.steps:
-                if len(step.losses) < 2 or (seed.seed, step.path) in seen:
-                    continue
-                seen.add((seed.seed, step.path))
-                rows += [
-                    {"step": title(step.path), "seed": str(seed.seed), "epoch": epoch, "loss": loss}
-                    for epoch, loss in enumerate(step.losses, 1)
-                ]
+def losses(task: TaskView) -> str:
+    """The training loss of each weight step, epoch by epoch, a line per seed."""
+    steps = {}
+    for result in task.results:
+        for seed in result.seeds:
+            steps.update({(seed.seed, step.path): step for step in seed.steps if len(step.losses) > 1})
+    rows = list[Row]()
+    for (number, path), step in steps.items():
+        for epoch, loss in enumerate(step.losses, 1):
+            rows.append({"step": title(path), "seed": str(number), "epoch": epoch, "loss": loss})
     if not rows:
         return ""
     line = {

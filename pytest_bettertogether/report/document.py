@@ -5,7 +5,7 @@ in a cell is equal, byte for byte, between two runs of the same seeds. Nothing i
 made from a document are those that were made from the run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,8 +14,9 @@ from ..results.cell_records import CellRecord, GateRecord, Paid
 from ..results.cell_results import CellResult, SeedResult, StepRecord, Usage
 from ..results.json_values import from_json
 from ..results.statuses import in_one_spelling, status_of
-from .abilities import abilities_read, ability_entries
-from .cells import computed, in_order, interval
+from .building import build
+from .model import CellView, Report
+from .side_effects import abilities_read, side_effect_entries
 
 SCHEMA = 1
 
@@ -24,18 +25,17 @@ class DocumentError(BetterTogetherError):
     """A JSON document that is not one of ours, or not of this schema."""
 
 
-def document(records: Sequence[CellRecord], run: Mapping[str, Any]) -> dict[str, Any]:
-    """All cells, and the test examples of their tasks; `run` says when, where and with which options."""
-    records = in_order(records)
+def document(report: Report) -> dict[str, Any]:
+    """All cells, and the test examples of their tasks."""
     tasks: dict[str, dict[str, Any]] = {}
-    for each in records:
-        if each.result and each.result.docs and each.result.docs != tasks.get(each.task, {}).get("docs"):
-            tasks.setdefault(each.task, {"docs": list(each.result.docs)})
-    return {"schema": SCHEMA, "run": dict(run), "tasks": tasks, "cells": [_cell(each) for each in records]}
+    for cell in report.cells:
+        if cell.result and cell.result.docs and cell.record.task not in tasks:
+            tasks[cell.record.task] = {"docs": list(cell.result.docs)}
+    return {"schema": SCHEMA, "run": dict(report.run), "tasks": tasks, "cells": [_cell(cell) for cell in report.cells]}
 
 
-def read(data: Any, shown: str) -> tuple[list[CellRecord], dict[str, Any]]:
-    """The records and the run of a document. Raises DocumentError, which names `shown`, for anything else."""
+def read(data: Any, shown: str) -> Report:
+    """The report that a document was made from. Raises DocumentError, which names `shown`, for anything else."""
     if not isinstance(data, dict) or "cells" not in data:
         raise DocumentError(f"{shown}: not a report of pytest-bettertogether: make one with --bt-report=json:PATH")
     if data.get("schema") != SCHEMA:
@@ -45,15 +45,15 @@ def read(data: Any, shown: str) -> tuple[list[CellRecord], dict[str, Any]]:
         )
     try:
         docs = {name: tuple(task["docs"]) for name, task in data["tasks"].items()}
-        return [_record(cell, docs.get(cell["task"], ())) for cell in data["cells"]], dict(data["run"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return build([_record(cell, docs.get(cell["task"], ())) for cell in data["cells"]], data["run"])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DocumentError(f"{shown}: not a whole report ({type(error).__name__}: {error})") from error
 
 
-def _cell(record: CellRecord) -> dict[str, Any]:
-    result = record.result
-    has_score = result is not None and not result.refused and record.status != "invalid"
-    return {
+def _cell(cell: CellView) -> dict[str, Any]:
+    record, result, score = cell.record, cell.result, cell.score
+    paid = record.paid
+    data = {
         "id": record.id,
         "task": record.task,
         "model": record.model,
@@ -62,32 +62,32 @@ def _cell(record: CellRecord) -> dict[str, Any]:
         "reason": record.reason,
         "test": {"id": record.nodeid, "file": record.file, "line": record.line},
         "baselines": record.baselines,
-        "score": result.score if result and has_score else None,
-        "n": result.n if result and has_score else 0,
-        "interval": list(interval(result)) if result and has_score else None,
-        "seeds": [_seed(each) for each in result.seeds] if result else [],
+        "score": score.mean if score else None,
+        "n": cell.scored.n if cell.scored else 0,
+        "interval": [score.low, score.high] if score else None,
+        "seeds": [_seed(seed) for seed in result.seeds] if result else [],
         "clusters": list(result.clusters) if result else [],
         "gate": asdict(record.gate) if record.gate else None,
         "cost": {
-            "computed": _computed(result) if result else None,
+            "computed": {**asdict(cell.cost.usage), "train_steps": cell.cost.train_steps} if cell.cost else None,
             "paid_now": {
-                **asdict(record.paid.usage),
-                "train_steps": record.paid.train_steps,
-                "seconds": record.paid.seconds,
-                "halved": record.paid.halved,
+                **asdict(paid.usage),
+                "train_steps": paid.train_steps,
+                "seconds": paid.seconds,
+                "halved": paid.halved,
             },
         },
         "provenance": dict(result.provenance) if result else {},
-        **({"abilities": ability_entries(record)} if record.abilities else {}),
     }
+    return {**data, "abilities": list(side_effect_entries(cell))} if cell.side_effects else data
 
 
 def _record(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellRecord:
     paid = cell["cost"]["paid_now"]
     result = None
     if cell["seeds"]:
-        seeds = tuple(_seed_result(each) for each in cell["seeds"])
-        known = docs if all(len(each.examples) in (0, len(docs)) for each in seeds) else ()
+        seeds = tuple(_seed_result(seed) for seed in cell["seeds"])
+        known = docs if all(len(seed.examples) in (0, len(docs)) for seed in seeds) else ()
         result = CellResult(
             task=cell["task"],
             model=cell["model"],
@@ -124,8 +124,8 @@ def _seed(seed: SeedResult) -> dict[str, Any]:
         "seconds": seed.seconds,
         **asdict(seed.usage),
         "prompts": {name: [list(turn) for turn in turns] for name, turns in seed.prompts.items()},
-        "examples": [asdict(each) for each in seed.examples],
-        "steps": [_step(each) for each in seed.steps],
+        "examples": [asdict(example) for example in seed.examples],
+        "steps": [_step(step) for step in seed.steps],
     }
 
 
@@ -156,8 +156,3 @@ def _step_values(step: Mapping[str, Any]) -> dict[str, Any]:
 
 def _usage(data: Mapping[str, Any]) -> Usage:
     return Usage(data["lm_calls"], data["prompt_tokens"], data["completion_tokens"])
-
-
-def _computed(result: CellResult) -> dict[str, int]:
-    usage, steps = computed([result])
-    return {**asdict(usage), "train_steps": sum(step.train_steps for step in steps)}

@@ -7,25 +7,21 @@ and nothing else. Text of others is escaped by the template or packed in base64 
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from ..pipeline.inert_text import plain, visible
-from ..results.cell_records import CellRecord
-from ..results.cell_results import CellResult
-from ..results.statuses import NOT_RUN, STATUSES, VERDICT_WORDS
+from ..pipeline.inert_text import block, plain
+from ..results.cell_results import CellResult, StepRecord
+from ..results.statuses import NOT_RUN, VERDICT_WORDS
 from ..results.traces import DemoRecord
-from .abilities import COLUMNS, NOTE, ability_rows
-from .cells import computed, in_order, interval, rank, scored, title
+from .cells import title
 from .charts import costs, curves, losses, scores
-from .factorial import factorials
-from .gains import KINDS, Gain, gains, known
-from .learning import readings
+from .gains import KINDS, Gain
+from .model import CellView, ModelView, Report
 from .payload import cell_block, docs_block, pack
-from .standing import Standing, standing
-from .text import cost, legend, remarks, sight
+from .side_effects import COLUMNS, NOTE, side_effect_rows
 
 
 @dataclass(frozen=True)
@@ -40,95 +36,79 @@ class Square:
     anchor: str = ""
 
 
-def html(records: Sequence[CellRecord], run: Mapping[str, Any]) -> str:
-    """The page; `run` says when, where and with which options."""
+PLACES = {"best": ("*", "best of its column; "), "tied": ("≈", "not significantly below the best; "), "": ("", "")}
+"""The mark of a place among the cells of a column, and what it says."""
+
+
+def html(report: Report) -> str:
+    """The page."""
     import jinja2  # with the chart library, an extra
 
-    records = in_order(records)
-    anchors = {each.id: f"cell-{i}" for i, each in enumerate(records)}
-    ranked, results = standing(records), scored(records)
-    style, script = (_asset(name) for name in ("page.css", "page.js"))
+    anchors = {cell.id: f"cell-{number}" for number, cell in enumerate(report.cells)}
+    style, script = _asset("page.css"), _asset("page.js")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(plain=plain, shown=_shown, title=title, percent=_percent, points=_points)
+    environment.filters.update(plain=plain, block=block, title=title, percent=_percent, points=_points)
     raw = environment.filters["safe"]
-    shown = [each for each in records if each.result and not each.result.refused]
+    blocks, docs = [], {}
+    for cell in report.cells:
+        if cell.scored:
+            data = pack(cell_block(cell.scored, cell.record.gate))
+            blocks.append({"id": anchors[cell.id], "task": cell.record.task, "label": _label(cell), "data": data})
+            docs[cell.record.task] = cell.scored.docs
     return environment.from_string(_asset("page.html.jinja")).render(
         style=raw(style),
         script=raw(script),
         policy=f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; "
         "base-uri 'none'; form-action 'none'",
-        run=run,
-        models=[_overview(model, records, ranked, anchors) for model in sorted({each.model for each in records})],
-        legend=list(legend(records)),
-        remarks=list(remarks(records)),
-        sight=list(sight(records)),
-        cost=list(cost(records)),
-        gains=[_gain(each) for each in gains(known(results))],
-        factorials=[each.sentence() for each in factorials(results)],
-        tasks=[_task(task, records, raw) for task in sorted({each.task for each in shown})],
-        cells=[_details(each, anchors[each.id]) for each in records],
+        report=report,
+        models=[_overview(model, report.symmetric, anchors) for model in report.models],
+        gains=[_gain(gain) for gain in report.gains],
+        tasks=_tasks(report, raw),
+        cells=[_details(cell, anchors[cell.id]) for cell in report.cells],
         others_columns=COLUMNS,
         others_note=NOTE,
-        blocks=[
-            {"id": anchors[each.id], "task": each.task, "label": _label(each), "data": pack(cell_block(each))}
-            for each in shown
-        ],
-        docs=[
-            {"task": task, "data": pack(docs_block(docs))}
-            for task, docs in {each.task: each.result.docs for each in shown if each.result}.items()
-        ],
+        blocks=blocks,
+        docs=[{"task": task, "data": pack(docs_block(examples))} for task, examples in docs.items()],
     )
 
 
-def _overview(
-    model: str, records: Sequence[CellRecord], ranked: Standing, anchors: Mapping[str, str]
-) -> dict[str, Any]:
-    mine = [each for each in records if each.model == model]
-    tasks = sorted({each.task for each in mine})
-    by_cell = {(each.strategy, each.task): each for each in mine}
-    strategies = sorted({each.strategy for each in mine}, key=rank)
-    rows = [
-        (title(strategy), [_square(by_cell.get((strategy, task)), ranked, anchors) for task in tasks])
-        for strategy in strategies
-    ]
-    return {"name": model, "tasks": tasks, "rows": rows}
+def _overview(model: ModelView, symmetric: bool, anchors: Mapping[str, str]) -> dict[str, Any]:
+    rows = []
+    for strategy in model.strategies:
+        squares = [_square(model.cells.get((strategy, task)), symmetric, anchors) for task in model.tasks]
+        rows.append((title(strategy), squares))
+    return {"name": model.name, "tasks": model.tasks, "rows": rows}
 
 
-def _square(record: CellRecord | None, ranked: Standing, anchors: Mapping[str, str]) -> Square:
-    if record is None:
+def _square(cell: CellView | None, symmetric: bool, anchors: Mapping[str, str]) -> Square:
+    if cell is None:
         return Square(NOT_RUN.sign, "", "not run", "none")
-    anchor, result, facts = anchors[record.id], record.result, STATUSES[record.status]
-    bad, sign = facts.colour == "bad", facts.sign
-    why = f": {plain(record.reason, 200)}" if record.reason else ""
-    meaning = facts.word + why
-    if result is None or record.status == "invalid":
-        return Square(sign or NOT_RUN.sign, "", meaning, "bad" if bad else "none", anchor)
-    if result.refused:
-        return Square(STATUSES["refused"].sign, sign if bad else "", meaning, "bad" if bad else "none", anchor)
-    low, high = interval(result)
-    text = f"{100 * result.score:.1f} ± {100 * (high - low) / 2:.1f}"
-    place = "best" if record.id in ranked.best else "tied" if record.id in ranked.tied else ""
-    mark = {"best": "*", "tied": "≈", "": ""}[place] + sign
-    said = {"best": "best of its column; ", "tied": "not significantly below the best; ", "": ""}[place]
-    return Square(text, mark, said + meaning, "bad" if bad else place, anchor)
+    why = f": {plain(cell.record.reason, 200)}" if cell.record.reason else ""
+    meaning, anchor = cell.facts.word + why, anchors[cell.id]
+    bad = cell.facts.colour == "bad"
+    if cell.score is None:
+        signs = "".join(facts.sign for facts in cell.in_place)
+        return Square(signs, "", meaning, "bad" if bad else "none", anchor)
+    mark, said = PLACES[cell.place]
+    kind = "bad" if bad else cell.place
+    return Square(cell.score.text(symmetric), mark + cell.facts.sign, said + meaning, kind, anchor)
 
 
-def _task(task: str, records: Sequence[CellRecord], raw: Any) -> dict[str, Any]:
-    parts = []
-    for model in sorted({each.model for each in records if each.task == task}):
-        mine = [each for each in records if (each.task, each.model) == (task, model)]
-        results = scored(each for each in mine if each.status != "invalid")
-        if results:
-            drawn = {
-                "scores": scores(mine),
-                "curves": curves(results),
-                "costs": costs(results),
-                "losses": losses(results),
+def _tasks(report: Report, raw: Any) -> list[dict[str, Any]]:
+    """Task by task its models, each with its plots and read-outs."""
+    tasks: dict[str, list[dict[str, Any]]] = {}
+    for task in report.tasks:
+        tasks.setdefault(task.task, []).append(
+            {
+                "model": task.model,
+                "scores": raw(scores(task)),
+                "curves": raw(curves(task)),
+                "costs": raw(costs(task)),
+                "losses": raw(losses(task)),
+                "readings": task.readings,
             }
-            parts.append(
-                {"model": model, **{name: raw(svg) for name, svg in drawn.items()}, "readings": readings(results)}
-            )
-    return {"name": task, "models": parts}
+        )
+    return [{"name": name, "models": models} for name, models in tasks.items()]
 
 
 def _gain(gain: Gain) -> dict[str, Any]:
@@ -145,52 +125,43 @@ def _gain(gain: Gain) -> dict[str, Any]:
     }
 
 
-def _details(record: CellRecord, anchor: str) -> dict[str, Any]:
-    result = record.result
+def _details(cell: CellView, anchor: str) -> dict[str, Any]:
     return {
         "id": anchor,
-        "others": ability_rows(record),
-        "label": _label(record),
-        "facts": list(_facts(record)),
-        "steps": list(_steps(result)) if result else [],
-        "provenance": list(_flat(result.provenance)) if result else [],
-        "has_examples": bool(result and not result.refused),
+        "others": list(side_effect_rows(cell)),
+        "label": _label(cell),
+        "facts": list(_facts(cell)),
+        "steps": list(_steps(cell.result)) if cell.result else [],
+        "provenance": list(_flat(cell.result.provenance)) if cell.result else [],
+        "has_examples": cell.scored is not None,
     }
 
 
-def _label(record: CellRecord) -> str:
-    return f"{plain(record.task, 60)} · {plain(record.model, 60)} · {title(record.strategy)}"
+def _label(cell: CellView) -> str:
+    return f"{plain(cell.record.task, 60)} · {plain(cell.record.model, 60)} · {cell.title}"
 
 
-def _facts(record: CellRecord) -> Iterator[tuple[str, str]]:
-    yield "status", f"{STATUSES[record.status].word}. {STATUSES[record.status].meaning}"
+def _facts(cell: CellView) -> Iterator[tuple[str, str]]:
+    record, score, result, gate = cell.record, cell.score, cell.scored, cell.gate
+    yield "status", f"{cell.facts.word}. {cell.facts.meaning}"
     if record.reason:
         yield "why", plain(record.reason, 1000)
-    result, gate = record.result, record.gate
-    if result and not result.refused:
-        low, high = interval(result)
-        yield "score", f"{_percent(result.score)}, 95 % interval {_percent(low)} to {_percent(high)}, n = {result.n}"
+    if score and result:
+        interval = f"95 % interval {_percent(score.low)} to {_percent(score.high)}"
+        yield "score", f"{_percent(score.mean)}, {interval}, n = {result.n}"
         yield "seeds", ", ".join(f"{seed.seed}: {_percent(seed.score)}" for seed in result.seeds)
-        unparsable = sum(each.unparsable for seed in result.seeds for each in seed.examples)
-        yield "unparsable", f"{unparsable} of {result.n * len(result.seeds)}"
+        yield "unparsable", f"{cell.unparsable} of {result.n * len(result.seeds)}"
         for name, value in result.extra.items():
             yield plain(name, 60), _percent(value)
-    if gate and gate.difference is not None and gate.baseline is not None and gate.p_value is not None:
+    if gate:
         yield "baseline", f"{_percent(gate.baseline)}; now {_points(gate.difference)} points {_range(gate.interval)}"
-        yield (
-            "gate",
-            f"{VERDICT_WORDS[gate.verdict]} ({gate.mode.replace('_', ' ')}); "
-            f"p = {gate.p_value:.2g} for worse, significant up to {gate.alpha:.2g}",
-        )
+        verdict = f"{VERDICT_WORDS[gate.verdict]} ({gate.mode.replace('_', ' ')})"
+        yield "gate", f"{verdict}; p = {gate.p_value:.2g} for worse, significant up to {gate.alpha:.2g}"
         yield "examples", f"{len(gate.broken)} broken, {len(gate.fixed)} fixed"
-    if result:
-        spent, steps = computed([result])
-        trained = sum(step.train_steps for step in steps)
-        yield (
-            "takes",
-            f"{spent.lm_calls:,} LM calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out, "
-            f"{trained:,} training steps",
-        )
+    if cell.cost:
+        usage = cell.cost.usage
+        tokens = f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out"
+        yield "takes", f"{usage.lm_calls:,} LM calls, {tokens}, {cell.cost.train_steps:,} training steps"
     yield "paid in this run", f"{record.paid.usage.lm_calls:,} LM calls, {record.paid.seconds:,.1f} s"
     if record.nodeid:
         yield "test", plain(record.nodeid)
@@ -203,14 +174,19 @@ def _steps(result: CellResult) -> Iterator[dict[str, Any]]:
             if step.train_rows:
                 facts += f", {step.train_rows:,} rows, {step.train_steps:,} training steps"
             if step.chosen:
-                facts += f", chose {step.chosen} ({_percent(step.valid_scores.get(step.chosen))} on V)"
-            demos = [(name, [_demo(each) for each in some]) for name, some in step.demos.items()]
-            scored = [f"{name} {_percent(score)}" for name, score in step.valid_scores.items()]
-            scored += [
-                f"{name} at most {_percent(early.at_most)} (decided after {early.scored} of {step.valid_n})"
-                for name, early in step.decided_early.items()
-            ]
-            yield {"seed": seed.seed, "path": title(step.path), "facts": facts, "demos": demos, "valid": scored}
+                facts += f", chose {plain(step.chosen, 60)} ({_percent(step.valid_scores.get(step.chosen))} on V)"
+            demos = [(name, [_demo(demo) for demo in chosen]) for name, chosen in step.demos.items()]
+            candidates = list(_candidates(step))
+            yield {"seed": seed.seed, "path": title(step.path), "facts": facts, "demos": demos, "valid": candidates}
+
+
+def _candidates(step: StepRecord) -> Iterator[str]:
+    """What each candidate of a search scored on V, or how it was decided before."""
+    for name, score in step.valid_scores.items():
+        yield f"{plain(name, 60)} {_percent(score)}"
+    for name, early in step.decided_early.items():
+        decided = f"decided after {early.scored} of {step.valid_n}"
+        yield f"{plain(name, 60)} at most {_percent(early.at_most)} ({decided})"
 
 
 def _demo(demo: DemoRecord) -> dict[str, Any]:
@@ -224,13 +200,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", plain(value if isinstance(value, str) else json.dumps(value), 400)
-
-
-def _shown(text: str, length: int = 4000) -> str:
-    """Several lines, without what would not be seen."""
-    kept = text if len(text) <= length else f"{text[:length]}…"
-    return "".join(each if each in "\n\t" else visible(each) for each in kept)
+            yield plain(f"{prefix}{key}", 100), plain(value if isinstance(value, str) else json.dumps(value), 400)
 
 
 def _percent(score: float | None) -> str:

@@ -16,7 +16,8 @@
   });
 
   const open = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    // Ours are of ASCII letters, digits and dashes; whatever else stands behind the # names nothing.
+    const target = document.getElementById(location.hash.slice(1));
     if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
   };
   addEventListener("hashchange", open);

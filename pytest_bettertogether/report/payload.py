@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..results.cell_records import CellRecord
-from ..results.cell_results import SeedResult
+from ..results.cell_records import GateRecord
+from ..results.cell_results import CellResult, SeedResult
 
 
 def pack(value: Any) -> str:
@@ -21,30 +21,33 @@ def pack(value: Any) -> str:
     return b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
-def cell_block(record: CellRecord) -> Mapping[str, Any]:
+def cell_block(result: CellResult, gate: GateRecord | None) -> Mapping[str, Any]:
     """What the page's examples and trace viewer show of a cell. Scores are lists per seed, in the order of `ids`."""
-    result = record.result
-    assert result is not None
     return {
-        "ids": [each.id for each in result.seeds[0].examples],
-        "before": list(record.gate.before) if record.gate else [],
+        "ids": [example.id for example in result.seeds[0].examples],
+        "before": list(gate.before) if gate else [],
         "clusters": list(result.clusters),
-        "seeds": [_seed(each) for each in result.seeds],
+        "seeds": [_seed(seed) for seed in result.seeds],
     }
 
 
 def _seed(seed: SeedResult) -> Mapping[str, Any]:
+    extra = [example.extra for example in seed.examples]
+    traces: dict[int, list[dict[str, Any]]] = {}
+    for i, example in enumerate(seed.examples):
+        if example.trace:
+            traces[i] = [asdict(call) for call in example.trace]
     return {
         "seed": seed.seed,
-        "scores": [each.score for each in seed.examples],
-        "unparsable": [i for i, each in enumerate(seed.examples) if each.unparsable],
-        "said": [each.said for each in seed.examples],
-        "extra": [each.extra for each in seed.examples] if any(each.extra for each in seed.examples) else [],
+        "scores": [example.score for example in seed.examples],
+        "unparsable": [i for i, example in enumerate(seed.examples) if example.unparsable],
+        "said": [example.said for example in seed.examples],
+        "extra": extra if any(extra) else [],
         "prompts": seed.prompts,
-        "traces": {i: [asdict(call) for call in each.trace] for i, each in enumerate(seed.examples) if each.trace},
+        "traces": traces,
     }
 
 
 def docs_block(docs: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
     """The test examples of a task."""
-    return [dict(each) for each in docs]
+    return [dict(doc) for doc in docs]

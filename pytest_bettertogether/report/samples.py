@@ -8,21 +8,20 @@ example's field of the name of the program's (last) output, where it has one.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult, ExampleScore, SeedResult
 from ..results.traces import CallRecord
-from .cells import in_order
+from .model import Report
 
 
-def samples(records: Sequence[CellRecord]) -> Iterator[tuple[str, str]]:
+def samples(report: Report) -> Iterator[tuple[str, str]]:
     """(file name, text) for each cell with a score."""
-    for each in in_order(records):
-        if each.result and not each.result.refused:
-            name = "".join(c if c.isalnum() or c in "-._" else "_" for c in f"samples_{each.task}_{each.result.id}")
-            yield f"{name}.jsonl", "".join(f"{json.dumps(row)}\n" for row in _rows(each.result))
+    for cell in report.cells:
+        if cell.scored:
+            name = re.sub(r"[^\w.-]", "_", f"samples_{cell.record.task}_{cell.scored.id}")
+            yield f"{name}.jsonl", "".join(f"{json.dumps(row)}\n" for row in _rows(cell.scored))
 
 
 def _rows(result: CellResult) -> Iterator[dict[str, Any]]:

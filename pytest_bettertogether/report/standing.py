@@ -1,54 +1,44 @@
 """Who won: the best strategy of a task on a model, and those that cannot be told from it."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Literal
 
 from ..gate.statistics import compare
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
-from .cells import scored
+from ..results.statuses import STATUSES
 
+Place = Literal["best", "tied", ""]
+"""best: the highest score of its task and model (several cells, if equal); tied: not significantly below it."""
 ALPHA = 0.05
 """Of the comparison with the best one, each for itself."""
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Ids of cells: the highest score of each column (several if equal), and those not significantly below it."""
+def places(records: Sequence[CellRecord]) -> dict[str, Place]:
+    """The place of each cell that has one, by its id.
 
-    best: frozenset[str]
-    tied: frozenset[str]
-
-
-def standing(records: Sequence[CellRecord]) -> Standing:
-    """Compare every scored cell with the best of its task and model, paired by example."""
-    best, tied = set[str](), set[str]()
-    results = scored(each for each in records if each.status != "invalid")
-    for column in _columns(results):
-        top = max(column, key=lambda each: each.score)
-        for each in column:
-            if each.score == top.score:
-                best.add(name(each))
-            elif _tied(each, top):
-                tied.add(name(each))
-    return Standing(frozenset(best), frozenset(tied))
-
-
-def name(result: CellResult) -> str:
-    """The cell's id, as `CellRecord.id`."""
-    return f"{result.task}[{result.id}]"
+    Args:
+        records: Cells with scores. One that failed takes no place: it is not to be shown as a winner.
+    """
+    columns: dict[tuple[str, str], dict[str, CellResult]] = {}
+    for record in records:
+        if record.result and STATUSES[record.status].annotation != "error":
+            columns.setdefault((record.model, record.task), {})[record.id] = record.result
+    found: dict[str, Place] = {}
+    for column in columns.values():
+        top = max(column.values(), key=lambda result: result.score)
+        for cell, result in column.items():
+            if result.score == top.score:
+                found[cell] = "best"
+            elif _tied(result, top):
+                found[cell] = "tied"
+    return found
 
 
 def same_examples(left: CellResult, right: CellResult) -> bool:
     """Whether the two can be compared example by example."""
-    return [each.id for each in left.seeds[0].examples] == [each.id for each in right.seeds[0].examples]
-
-
-def _columns(results: Iterable[CellResult]) -> list[list[CellResult]]:
-    columns: dict[tuple[str, str], list[CellResult]] = {}
-    for each in results:
-        columns.setdefault((each.model, each.task), []).append(each)
-    return list(columns.values())
+    first, second = left.seeds[0].examples, right.seeds[0].examples
+    return [example.id for example in first] == [example.id for example in second]
 
 
 def _tied(lower: CellResult, top: CellResult) -> bool:

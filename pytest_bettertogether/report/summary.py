@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from tabulate import tabulate
 
 from ..pipeline.inert_text import plain
-from ..results.cell_results import CellResult
 from .cells import title
-from .gains import KINDS, Gain, gains, known
+from .gains import KINDS, Gain
 
 NOTE = (
     "gain of the best strategy with both steps over the best with p only (p; pp too) and w only (w; ww too), "
@@ -15,9 +14,9 @@ NOTE = (
 )
 
 
-def gain_table(results: Iterable[CellResult]) -> list[str]:
+def gain_table(gains: Iterable[Gain]) -> list[str]:
     """Rows are tasks and what the gain is over, again where winners can be picked on dev; empty if there are none."""
-    found = {(each.task, each.over, each.picked_on, each.doubled): each for each in gains(known(results))}
+    found = {(gain.task, gain.over, gain.picked_on, gain.doubled): gain for gain in gains}
     rows = []
     for task, over, on in sorted({key[:3] for key in found}, key=lambda key: (key[0], key[1], key[2] == "dev")):
         name = f"{plain(task, 24)} over {over}{' (dev)' * (on == 'dev')}"

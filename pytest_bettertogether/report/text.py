@@ -1,27 +1,24 @@
 """The comparison on the terminal: a table per model, strategies down, tasks across, and what must be said below it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from statistics import stdev
 from textwrap import wrap
 
 from tabulate import tabulate
 
 from ..pipeline.inert_text import plain
-from ..results.cell_records import CellRecord
-from ..results.cell_results import CellResult
 from ..results.statuses import NOT_RUN, STATUSES, StatusFacts
-from .abilities import NOTE as OTHERS
-from .abilities import ability_sentences, ability_table
-from .cells import computed, in_order, interval, rank, scored, title
-from .factorial import factorials
-from .gains import gains, known
-from .standing import Standing, standing
+from .cells import title
+from .model import CellView, ModelView, Report
+from .side_effects import NOTE as OTHERS
+from .side_effects import side_effect_sentences, side_effect_table
 from .summary import NOTE, gain_sentences, gain_table
 
 Paint = Callable[[str, str], str]
 """(text, what it means) -> text for a terminal with colours. Meanings: best, bad, dim."""
 WIDTH = 80
+NO_SIGN = "\ue000"
+"""Stands where a score has no sign while a table is laid out, since tabulate takes blanks from a text's end."""
 
 
 @dataclass(frozen=True)
@@ -78,223 +75,101 @@ class Style:
     """What makes others' names inert where this is shown."""
 
 
-def lines(records: Sequence[CellRecord], style: Style | None = None) -> Iterator[str]:
+def lines(report: Report, style: Style | None = None) -> Iterator[str]:
     """The whole section, line by line: tables, legend, what has no score and why, what won by how much, cost."""
-    style, records = style or Style(), in_order(records)
-    ranked = standing(records)
-    for model in sorted({each.model for each in records}):
-        yield from table(model, [each for each in records if each.model == model], ranked, style)
+    style, notes = style or Style(), report.notes
+    for model in report.models:
+        yield from table(model, report.symmetric, style)
         yield ""
-    said = [*remarks(records)] if style.verbosity < 0 else [*legend(records), *remarks(records), *seeds(records, style)]
-    for line in said:
-        yield from _fit(line, style)
     if style.verbosity < 0:
+        yield from fit(notes.remarks, style)
         return
-    results = scored(records)
-    summary = [style.marks.spell(line) for line in gain_table(results)]
-    fits = all(len(line) <= style.width for line in summary)
-    if summary and fits:
-        yield ""
-        yield from summary
-    gained = gain_sentences(list(gains(known(results)))) if style.verbosity > 0 or not fits else ()
-    for line in (
-        *([NOTE] if summary else ()),
-        *gained,
-        *(each.sentence() for each in factorials(results)),
-        *_others(records, style),
-        *sight(records),
-        *cost(records),
-    ):
-        yield from _fit(line, style)
-
-
-def _others(records: Sequence[CellRecord], style: Style) -> Iterator[str]:
-    """What else changed: a table where there is room for it."""
-    drawn = ability_table(records, "simple", plain)
-    if all(len(line) <= style.width for line in drawn):
-        yield from (*drawn, *([OTHERS] if drawn else ()))
+    yield from fit((*notes.legend, *notes.remarks), style)
+    if style.verbosity > 0:
+        yield from fit(notes.seeds, style)
+    gained = [_spelled(line, style) for line in gain_table(report.gains)]
+    narrow = _narrow(gained, style)
+    if gained and narrow:
+        yield from ("", *gained)
+    if gained:
+        yield from fit([NOTE], style)
+    if style.verbosity > 0 or not narrow:
+        yield from fit(gain_sentences(report.gains), style)
+    yield from fit((factorial.sentence() for factorial in report.factorials), style)
+    others = [_spelled(line, style) for line in side_effect_table(report.cells, "simple", plain)]
+    if others and _narrow(others, style):
+        yield from (*others, OTHERS)
     else:
-        yield from ability_sentences(records, plain)
+        yield from fit(side_effect_sentences(report.cells, plain), style)
+    yield from fit((*notes.detectable, *notes.cost), style)
 
 
-def _fit(line: str, style: Style) -> Iterator[str]:
-    text = style.marks.spell(line)
-    if style.marks is not UNICODE:
-        text = text.encode("ascii", "backslashreplace").decode()
-    yield from wrap(text, style.width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+def _narrow(drawn: Sequence[str], style: Style) -> bool:
+    return all(len(line) <= style.width for line in drawn)
 
 
-def table(
-    model: str, records: Sequence[CellRecord], ranked: Standing, style: Style, drawn_as: str = "simple"
-) -> list[str]:
+def fit(sentences: Iterable[str], style: Style) -> Iterator[str]:
+    """Sentences in the style's signs and width, a new line for each."""
+    for sentence in sentences:
+        text = _spelled(sentence, style)
+        yield from wrap(text, style.width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _spelled(text: str, style: Style) -> str:
+    """A text that the style's stream can show."""
+    spelled = style.marks.spell(text)
+    return spelled if style.marks is UNICODE else spelled.encode("ascii", "backslashreplace").decode()
+
+
+def table(model: ModelView, symmetric: bool, style: Style, drawn_as: str = "simple") -> list[str]:
     """One model's table, in a style of tabulate's; where it is too wide, its tasks are spread over several."""
-    tasks = sorted({each.task for each in records})
-    cells = {(each.strategy, each.task): each for each in records}
-    strategies = sorted({each.strategy for each in records}, key=rank)
+    bare = Style(style.marks, escape=style.escape)  # without colours, whose signs would count
 
-    def drawn(part: Sequence[str], ranked: Standing, style: Style, drawn_as: str) -> list[str]:
-        return _table(model, strategies, part, cells, ranked, style, drawn_as)
-
-    def width(part: Sequence[str]) -> int:  # without colours, whose signs would count
-        return max(map(len, drawn(part, Standing(frozenset(), frozenset()), Style(style.marks), "simple")))
+    def width(tasks: Sequence[str]) -> int:
+        return max(map(len, _part(model, tasks, symmetric, bare, "simple")))
 
     names = width([])
-    widths = [width([task]) - names for task in tasks]
-    columns = next(
-        (
-            count
-            for count in range(len(tasks), 1, -1)
-            if all(names + sum(widths[i : i + count]) <= style.width for i in range(0, len(tasks), count))
-        ),
-        1,
-    )
-    parts = [drawn(tasks[i : i + columns], ranked, style, drawn_as) for i in range(0, len(tasks), columns)]
-    return [line for i, part in enumerate(parts) for line in (*([""] if i else []), *part)]
+    widths = [width([task]) - names for task in model.tasks]
+    columns = len(widths)
+    while columns > 1:
+        starts = range(0, len(widths), columns)
+        if all(names + sum(widths[start : start + columns]) <= style.width for start in starts):
+            break
+        columns -= 1
+    drawn: list[str] = []
+    for start in range(0, len(widths), columns):
+        between = [""] if drawn else []
+        drawn += between + _part(model, model.tasks[start : start + columns], symmetric, style, drawn_as)
+    return drawn
 
 
-def _table(
-    model: str,
-    strategies: Sequence[str],
-    tasks: Sequence[str],
-    cells: Mapping[tuple[str, str], CellRecord],
-    ranked: Standing,
-    style: Style,
-    drawn_as: str,
-) -> list[str]:
-    rows = [
-        [style.marks.spell(title(strategy)), *(cell(cells.get((strategy, task)), ranked, style) for task in tasks)]
-        for strategy in strategies
-    ]
-    heads = [_head(each, style) for each in (model, *tasks)]
+def _part(model: ModelView, tasks: Sequence[str], symmetric: bool, style: Style, drawn_as: str) -> list[str]:
+    rows = []
+    for strategy in model.strategies:
+        cells = [_cell(model.cells.get((strategy, task)), symmetric, style) for task in tasks]
+        rows.append([style.marks.spell(title(strategy)), *cells])
+    heads = [_spelled(style.escape(name, 40), style) for name in (model.name, *tasks)]
     align = ("left", *["right"] * len(tasks))
     drawn: str = tabulate(rows, heads, tablefmt=drawn_as, disable_numparse=True, colalign=align)
-    return drawn.split("\n")
+    return drawn.replace(NO_SIGN, " ").split("\n")
 
 
-def _head(text: str, style: Style) -> str:
-    shown = style.marks.spell(style.escape(text, 40))
-    return shown.encode("ascii", "backslashreplace").decode() if style.marks is not UNICODE else shown
-
-
-def cell(record: CellRecord | None, ranked: Standing, style: Style) -> str:
-    """What a table says of a cell: score ± half-width and a mark, or the mark alone."""
-    marks, result = style.marks, record.result if record else None
-    facts = STATUSES[record.status] if record else NOT_RUN
-    bad, sign = facts.colour == "bad", marks.of(facts)
-    if record is None or result is None or record.status == "invalid":
-        return style.paint(sign or marks.of(NOT_RUN), "bad" if bad else "dim") + "  "
-    if result.refused:
-        return f"{marks.of(STATUSES['refused'])}{style.paint(sign, 'bad') if bad else ' '}  "
+def _cell(cell: CellView | None, symmetric: bool, style: Style) -> str:
+    """What a table says of a cell: its score and a sign, or the sign alone."""
+    marks = style.marks
+    if cell is None or cell.score is None:
+        signs = cell.in_place if cell else (NOT_RUN,)
+        return "".join(_painted(facts, style) for facts in signs)
     # One sign, the gravest first: a page has room for more.
-    mark = marks.best if record.id in ranked.best else marks.tied if record.id in ranked.tied else sign or " "
-    low, high = interval(result)
-    shown = style.paint(sign, "bad") if bad else style.paint(mark, "best") if mark == marks.best else mark
-    return f"{100 * result.score:.1f} {marks.plus_minus} {100 * (high - low) / 2:4.1f} {shown}"
+    if cell.facts.colour:
+        sign = _painted(cell.facts, style)
+    elif cell.place == "best":
+        sign = style.paint(marks.best, "best")
+    else:
+        sign = marks.tied if cell.place else marks.of(cell.facts) or NO_SIGN
+    return f"{marks.spell(cell.score.text(symmetric))} {sign}"
 
 
-def legend(records: Sequence[CellRecord]) -> Iterator[str]:
-    """What the numbers and signs mean."""
-    results = scored(records)
-    if not results:
-        return
-    examples = sorted({result.n for result in results})
-    seeds = sorted({len(result.seeds) for result in results})
-    yield (
-        f"in %: mean of {_several(seeds, 'seed')} ± half its 95 % interval, "
-        f"over {_span(examples)} examples{' and the seeds' if seeds[-1] > 1 else ''}"
-    )
-    signs: dict[str, list[str]] = {}
-    for facts in STATUSES.values():
-        if facts.sign:
-            signs.setdefault(facts.sign, []).append(facts.word)
-    said = "   ".join(f"{sign} {' or '.join(words)}" for sign, words in signs.items())
-    yield f"* best of its column   ≈ not significantly below it (p > 0.05)   {said} or not run"
-
-
-def remarks(records: Sequence[CellRecord]) -> Iterator[str]:
-    """Why cells have no score, and what looks wrong about those that have one."""
-    for each in records:
-        result = each.result
-        if STATUSES[each.status].explained:
-            yield f"{plain(each.id)} {STATUSES[each.status].word}: {plain(each.reason)}"
-        if result and not result.refused and result.score == 0:
-            yield f"{plain(each.id)} got nothing right; {_sample(result)}"
-    skipped = {(each.task, each.model, each.reason): None for each in records if each.status == "skipped"}
-    yield from (f"{plain(task)} on {plain(model)} skipped: {plain(why)}" for task, model, why in skipped if why)
-    yield from _collapsed(records)
-
-
-def seeds(records: Sequence[CellRecord], style: Style) -> Iterator[str]:
-    """A line on the seeds of each cell, where the user wants to know more."""
-    for each in records if style.verbosity > 0 else ():
-        if each.result and not each.result.refused:
-            yield f"{plain(each.id)} {_seeds(each.result)}"
-
-
-def _seeds(result: CellResult) -> str:
-    """What the table's mean hides."""
-    scores = [100 * seed.score for seed in result.seeds]
-    spread = f", standard deviation {stdev(scores):.1f}" if len(scores) > 1 else ""
-    listed = ", ".join(f"seed {seed.seed}: {score:.1f}" for seed, score in zip(result.seeds, scores, strict=True))
-    unparsable = sum(example.unparsable for seed in result.seeds for example in seed.examples)
-    return f"{listed}{spread}, {unparsable} unparsable"
-
-
-def sight(records: Sequence[CellRecord]) -> Iterator[str]:
-    """What the gates of this run were able to see, and which were too small to tell."""
-    gates = [(each, each.gate) for each in records if each.gate and each.gate.p_value is not None]
-    if gates:
-        seen = ", ".join(
-            f"{plain(each.id)} "
-            + ("none" if gate.detectable is None else f"{100 * gate.detectable:.0f} points")
-            + " (too small to tell)" * (each.status == "too_small")
-            for each, gate in gates
-        )
-        yield f"smallest drop that the gate finds with 80 % probability: {seen}"
-
-
-def _collapsed(records: Sequence[CellRecord]) -> Iterator[str]:
-    """A line per task and model whose weight steps learned from traces that all said the same."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for each in records:
-        for seed in each.result.seeds if each.result else ():
-            paths = {step.path for step in seed.steps if step.train_rows and step.distinct_outputs == 1}
-            found.setdefault((each.task, each.model), set()).update(paths)
-    for (task, model), paths in found.items():
-        if paths:
-            yield (
-                f"warning: {plain(task)} on {model}: all traces that {', '.join(sorted(paths, key=rank))} trained on "
-                "had one output, and such training makes a model say only that: raise bootstrap.temperature or "
-                "lora.attempts"
-            )
-
-
-def _sample(result: CellResult) -> str:
-    """What the program said on the first test example, so that one sees why."""
-    example = result.seeds[0].examples[0]
-    spoken = ", ".join(f"{plain(name)}: {text[:60]!r}" for name, text in example.said.items())
-    return f"on example {plain(example.id)!r} it said {spoken or 'nothing'}"
-
-
-def cost(records: Sequence[CellRecord]) -> Iterator[str]:
-    """What the cells cost when they were computed, each shared step once, and what this run paid of it."""
-    spent, steps = computed([each.result for each in records if each.result])
-    counts = {kind: sum(step.path.endswith(kind) for step in steps) for kind in "pw"}
-    paid = sum(each.paid.usage.lm_calls for each in records)
-    tokens = sum(each.paid.usage.prompt_tokens + each.paid.usage.completion_tokens for each in records)
-    took = sum(each.paid.seconds for each in records)
-    speed = f"; {tokens / took:,.0f} tokens/s over all" if paid and took > 1 else ""
-    yield (
-        f"{_several([counts['p']], 'prompt step')}, {_several([counts['w']], 'weight step')}, "
-        f"{_several([sum(step.train_steps for step in steps)], 'training step')}"
-    )
-    yield f"{spent.lm_calls:,} LM calls, {spent.prompt_tokens:,} tokens in, {spent.completion_tokens:,} out"
-    yield f"replayed: {max(0, spent.lm_calls - paid):,} calls{speed}; made now: {paid:,} calls"
-
-
-def _several(counts: Sequence[int], noun: str) -> str:
-    return f"{_span(counts)} {noun}{'' if list(counts) == [1] else 's'}"
-
-
-def _span(counts: Sequence[int]) -> str:
-    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+def _painted(facts: StatusFacts, style: Style) -> str:
+    sign = style.marks.of(facts)
+    return style.paint(sign, facts.colour) if facts.colour else sign

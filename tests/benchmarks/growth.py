@@ -11,6 +11,7 @@ from pytest_bettertogether.gate.baselines import parse, write
 from pytest_bettertogether.gate.judge import Terms
 from pytest_bettertogether.gate.verdict import Baseline
 from pytest_bettertogether.journal.store import Journal
+from pytest_bettertogether.report.building import build
 from pytest_bettertogether.report.document import document
 from pytest_bettertogether.report.markdown import markdown
 from pytest_bettertogether.report.text import lines
@@ -42,9 +43,10 @@ def run(report: Report, rounds: int, quick: bool) -> None:
     records = {size: _cells(size) for size in sizes}
 
     def reported(size: int) -> None:
-        list(lines(records[size]))
-        markdown(records[size])
-        json.dumps(document(records[size], {}))
+        report = build(records[size])
+        list(lines(report))
+        markdown(report)
+        json.dumps(document(report))
 
     def gated(size: int) -> None:
         results = [each.result for each in records[size] if each.result]
