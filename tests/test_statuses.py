@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from made import RUN, gate, made, recorded
 
+from pytest_bettertogether.report.building import build
 from pytest_bettertogether.report.cells import in_order
 from pytest_bettertogether.report.document import DocumentError, document, read
 from pytest_bettertogether.report.github import annotations
@@ -109,20 +110,21 @@ def test_every_outlet_shows_a_status_by_its_one_sign_and_word(status, scored):
     if not scored:
         record = CellRecord("qa", "tiny", "pwp", status, "the reason")
     other = recorded(made(strategy="p", text="plain"), "not_gated")  # as good, so that neither is the best alone
+    report = build([record, other], RUN)
     for style, sign in ((Style(), facts.sign), (Style(ASCII), facts.ascii)):
-        row = next(line for line in lines([record, other], style) if line.startswith(("p → w → p", "p -> w -> p")))
+        row = next(line for line in lines(report, style) if line.startswith(("p → w → p", "p -> w -> p")))
         if facts.colour == "bad" or not scored:
             none = STATUSES["skipped"].ascii if style.marks is ASCII else STATUSES["skipped"].sign
             assert row.split()[-1] == (sign or none)
-    page = html([record, other], RUN)
+    page = html(report)
     square = page[page.index("p → w → p") :][:400]
     assert facts.sign in square
     assert facts.word in square
     assert facts.meaning in page
-    levels = [line.split()[0] for line in annotations([record])]
+    levels = [line.split()[0] for line in annotations(build([record]))]
     assert levels == ([f"::{facts.annotation}"] if facts.annotation else [])
-    assert (facts.word in step_summary([record]).splitlines()[0]) == (facts.annotation == "error")
-    assert json.loads(json.dumps(document([record], RUN)))["cells"][0]["status"] == status
+    assert (facts.word in step_summary(build([record])).splitlines()[0]) == (facts.annotation == "error")
+    assert json.loads(json.dumps(document(build([record], RUN))))["cells"][0]["status"] == status
 
 
 def test_of_two_tests_of_a_cell_the_graver_end_is_shown():
@@ -142,22 +144,23 @@ def test_a_report_that_an_older_version_wrote_is_read_and_written_in_todays_spel
     known = AbilityGate("base", "too_small", 0.5, -0.1, (-0.2, 0.0), 0.3, 0.05, 0.01, None, "a test")
     ability = Ability("arc", "acc,none", ("0",), ((1.0,),), ((0.0,),), {}, {}, (known,))
     records = [recorded(made(), "too_small", gate=gate(40, "too_small"), abilities=(ability,))]
-    today = json.loads(json.dumps(document(records, RUN)))
+    today = json.loads(json.dumps(document(build(records, RUN))))
     jsonschema.validate(today, SCHEMA)
     old = json.loads(json.dumps(today))
     old["cells"][0]["gate"].update(mode="not gated", verdict="too small")
     old["cells"][0]["abilities"][0]["gates"][0]["verdict"] = "too small"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(old, SCHEMA)
-    (record,), _ = read(old, "old.json")
+    (cell,) = read(old, "old.json").cells
+    record = cell.record
     assert (record.gate.mode, record.gate.verdict) == ("not_gated", "too_small")
     assert record.abilities == (ability,)
-    jsonschema.validate(json.loads(json.dumps(document([record], RUN))), SCHEMA)
+    jsonschema.validate(json.loads(json.dumps(document(build([record], RUN)))), SCHEMA)
 
 
 @pytest.mark.parametrize(("place", "value"), [("status", "fine"), ("mode", "sometimes"), ("verdict", ["worse"])])
 def test_a_report_with_a_status_of_nobodys_is_refused(place, value):
-    data = json.loads(json.dumps(document([recorded(made(), "worse", gate=gate(40))], RUN)))
+    data = json.loads(json.dumps(document(build([recorded(made(), "worse", gate=gate(40))], RUN))))
     (data["cells"][0] if place == "status" else data["cells"][0]["gate"])[place] = value
     with pytest.raises(DocumentError, match=r"x\.json: not a whole report"):
         read(data, "x.json")
