@@ -47,7 +47,8 @@ class Cells:
         self.data = data or TaskData(journal)
         self.how = how or HowToRun()
         self.progress = Progress()
-        self.engines = EnginesInUse(journal, budget or Budget(), self._say, self.data.where.offline)
+        offline = self.data.where.offline
+        self.engines = EnginesInUse(journal, budget or Budget(), self._say, offline, self._trained)
         self._experiments = Experiments(self.data, self.how.replay_tests)
         self._steps = SharedSteps()
         self._results: dict[tuple[Path, str, str], CellResult] = {}
@@ -67,6 +68,7 @@ class Cells:
 
     def _run(self, suite: Suite, model: Model, strategy: Strategy, seeds: Sequence[int]) -> CellResult:
         self.data.get_ready(suite)  # before a model is loaded
+        self.progress.begin(f"loading {model.name}", 0)
         engine = self.engines.of(model)
         results = []
         for seed in seeds:
@@ -108,3 +110,6 @@ class Cells:
 
     def _say(self, text: str) -> None:
         self.progress.detail(text)  # looked up each time: every cell has a progress of its own
+
+    def _trained(self, step: int, steps: int, loss: float) -> None:
+        self.progress.trained(step, steps, loss)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ..engines.model import Model
+from ..engines.protocol import Watched, Watcher
 from ..engines.registry import engine_key, load
 from ..journal.ahead import Ahead
 from ..journal.budget import Budget
@@ -14,9 +15,16 @@ from ..results.cell_records import Paid
 class EnginesInUse:
     """Loads a model's engine when a cell needs it, after letting go of the one before; all behind one journal."""
 
-    def __init__(self, journal: Journal, budget: Budget, say: Callable[[str], None], offline: bool = False) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        budget: Budget,
+        say: Callable[[str], None],
+        offline: bool = False,
+        watcher: Watcher = None,
+    ) -> None:
         self.journal, self.budget = journal, budget
-        self._say, self._offline = say, offline
+        self._say, self._offline, self._watcher = say, offline, watcher
         self._gone = Paid()
         self._model: Model | None = None
         self._engine: Journaled | None = None
@@ -26,6 +34,8 @@ class EnginesInUse:
         if self._engine is None or self._model != model:
             self.let_go()  # before the new weights need the old one's memory
             engine = load(model, self.journal.adapters, self._offline)
+            if isinstance(engine, Watched):
+                engine.watcher = self._watcher
             known = _known(model)
             if self.journal.get(known) != engine.describe():
                 self.journal.put(known, engine.describe())

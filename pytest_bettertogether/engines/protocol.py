@@ -144,6 +144,20 @@ class Waiting(Protocol):
     waits: Callable[[float, str], None]
 
 
+Watcher = Callable[[int, int, float], None] | None
+"""Is told the optimiser steps done, the number of all steps, and the mean loss per completion token of the last one."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """An engine that tells how far a training has come: `finetune` calls `watcher` after each step, if there is one.
+
+    Whoever shows progress sets it, before a training; what it is told changes no result.
+    """
+
+    watcher: Watcher
+
+
 def untrainable(backend: object) -> str:
     """Why an engine cannot fine-tune, in an attribute of that name; empty for one that can."""
     return str(getattr(backend, "untrainable", ""))

@@ -43,7 +43,7 @@ class PromptStep:
         recipe = experiment.recipe.search
         for_traces, for_scores = divide(experiment.splits.train, recipe, experiment.derive(*path, "divide"))
         runs = len(for_traces) * recipe.attempts + len(for_scores) * _arms(recipe)
-        experiment.progress.begin("".join(path), runs)
+        experiment.progress.begin("".join(path), runs, at_most=True)
         experiment.progress.detail("traces")
         traces = bootstrap(experiment, state, for_traces, recipe.attempts, path)
         search = _Search(experiment, state, path, for_scores, candidates(experiment, traces.passing, for_traces, path))

@@ -42,6 +42,7 @@ class WeightStep:
         if len(traces.passing) < recipe.min_traces:
             return Outcome(state, record, _too_few(traces, recipe.min_traces, path))
         rows = training_rows(experiment.program, state, traces.passing, experiment.form)
+        experiment.progress.begin("".join(path), 0)
         experiment.progress.detail(f"training on {len(rows)} rows")
         training = experiment.backend.finetune(rows, recipe, experiment.derive(*path, "train"), state.adapter)
         tuned = replace(state, demos={}, adapter=training.adapter)

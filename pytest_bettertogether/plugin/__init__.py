@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .keys import CELL_RUN, OUTERMOST, SESSION
+from .keys import CELL_RUN, DISPLAY, OUTERMOST, SESSION
 from .options import add_options, asked
 
 if TYPE_CHECKING:  # a run without suites never loads it
@@ -60,6 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
+    if DISPLAY in config.stash:
+        config.stash[DISPLAY].close()
     if config.stash.get(OUTERMOST, False):
         os.environ.pop(OUTER, None)
     if SESSION in config.stash:
@@ -97,12 +99,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """On an xdist worker, say which cells belong together, before xdist says which tests there are."""
+    """Get ready to show progress; on an xdist worker, tell which cells there are, before xdist tells which tests."""
+    cells = [item for item in session.items if item.get_closest_marker("bettertogether")]
+    if not cells:
+        return
     workerinput = getattr(session.config, "workerinput", None)
     if workerinput is None:
-        return
-    cells = [item for item in session.items if item.get_closest_marker("bettertogether")]
-    if cells:
+        from .display import open_display
+
+        open_display(session.config, len(cells))
+    else:
         from .distribution import tell
 
         tell(workerinput, cells, _session(session.config))
@@ -121,6 +127,8 @@ def pytest_testnodedown(node: Any) -> None:
     """On the xdist controller, take over what a worker knows: it has collected and run cells, we have not."""
     from .distribution import left
 
+    if DISPLAY in node.config.stash:  # it may have crashed at a cell
+        node.config.stash[DISPLAY].over(node.gateway.id)
     obsolete, damaged = left(node)
     if obsolete:
         _session(node.config).obsolete = obsolete
@@ -238,6 +246,8 @@ class Collector:
         """Keep the record of a cell that has run, unless pytest-rerunfailures will repeat it (outcome `rerun`)."""
         if hasattr(report, RECORD) and report.outcome in ("passed", "failed", "skipped"):
             _session(self.config).add(json.loads(getattr(report, RECORD)))
+            if DISPLAY in self.config.stash:
+                self.config.stash[DISPLAY].finished(report.duration if report.when == "call" else None)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:

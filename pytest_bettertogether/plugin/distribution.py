@@ -1,24 +1,37 @@
-"""Which pytest-xdist worker runs a cell: all cells of a model go to one, which loads one engine and shares their steps.
+"""Under pytest-xdist: which worker runs a cell, and what the workers tell the controller.
+
+All cells of a model go to one worker, which loads one engine and shares their steps.
 
 The workers collect; the controller hands tests out and knows them by id only, which does not say
-whose they are. So each worker names the groups of its cells on an execnet channel of its own. Ids
+whose they are. So each worker names the groups of its cells on an execnet channel of its own, and
+later how far the cell has come that it runs, for the controller to show. Ids
 stay what they are in reports, in the cache of `--lf` and in the commands that users copy.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from execnet import Channel
 from xdist import scheduler  # type: ignore[import-untyped]  # annotated, but without py.typed
+
+from ..running.progress import Snapshot
+from .display import open_display
+from .keys import DISPLAY
 
 if TYPE_CHECKING:  # a session without cells never loads it
     from .session import Session
 
 CHANNEL = "bettertogether"
 """Key of a worker's `workerinput`, and of its `workeroutput`."""
+OFTEN = 0.5
+"""Seconds between two messages on the same stage."""
 GROUPS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 """On the controller's config: the group of each cell, by the cell's id."""
 CELLS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
@@ -26,19 +39,26 @@ CELLS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 
 def listen(node: Any) -> None:
-    """Give a worker that is about to start the channel for `tell`."""
-    stash = node.config.stash
-    groups, cells = stash.setdefault(GROUPS, {}), stash.setdefault(CELLS, {})
-
-    def heard(message: Mapping[str, Mapping[str, str]]) -> None:
-        groups.update(message["groups"])
-        cells.update(message["cells"])
-
+    """Give a worker that is about to start the channel for `tell` and `Teller`."""
     node.workerinput[CHANNEL] = channel = node.gateway.newchannel()
-    channel.setcallback(heard)
+    channel.setcallback(partial(_heard, node.config, node.gateway.id))
 
 
-def tell(workerinput: Mapping[str, Any], cells: Iterable[pytest.Item], session: "Session") -> None:
+def _heard(config: pytest.Config, worker: str, message: Mapping[str, Any]) -> None:
+    """Take in what a worker says, on execnet's thread."""
+    if "groups" in message:
+        config.stash.setdefault(GROUPS, {}).update(message["groups"])
+        config.stash.setdefault(CELLS, {}).update(message["cells"])
+        open_display(config, message["number"], several=True)
+    elif display := config.stash.get(DISPLAY, None):
+        snapshot = message["at"]
+        if snapshot:
+            display.show(Snapshot(**snapshot), worker)
+        else:
+            display.over(worker)
+
+
+def tell(workerinput: Mapping[str, Any], cells: Sequence[pytest.Item], session: "Session") -> None:
     """Send the group and the record of each cell, from a worker; they arrive before the ids that it sends next."""
     groups, records = {}, {}
     for cell in cells:
@@ -48,7 +68,27 @@ def tell(workerinput: Mapping[str, Any], cells: Iterable[pytest.Item], session: 
         record = session.unreported(cell, "invalid", "the worker process that ran it crashed")
         if record:
             records[cell.nodeid] = json.dumps(record.to_json())
-    workerinput[CHANNEL].send({"groups": groups, "cells": records})
+    workerinput[CHANNEL].send({"groups": groups, "cells": records, "number": len(cells)})
+
+
+@dataclass
+class Teller:
+    """Tells the controller, from a worker, where the cell is that runs: each new stage, and now and then between."""
+
+    channel: Channel
+    last: float = 0.0
+    at: tuple[str, str, str] = ("", "", "")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Send where the cell is."""
+        now, at = time.monotonic(), (snapshot.cell, snapshot.stage, snapshot.detail)
+        if at != self.at or now - self.last >= OFTEN:
+            self.at, self.last = at, now
+            self.channel.send({"at": asdict(snapshot)})
+
+    def over(self) -> None:
+        """Say that no cell runs."""
+        self.channel.send({"at": None})
 
 
 def crashed(config: pytest.Config, nodeid: str) -> str | None:

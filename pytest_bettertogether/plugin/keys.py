@@ -10,3 +10,5 @@ CELL_RUN = pytest.StashKey[Any]()
 """On an item: its `CellRun`, once one of its fixtures ran."""
 OUTERMOST = pytest.StashKey[bool]()
 """On the config: whether this is a step of GitHub Actions, and not a run inside a test of one, nor a worker."""
+DISPLAY = pytest.StashKey[Any]()
+"""On the config: the `Display` of progress, where it is shown."""

@@ -15,17 +15,19 @@ from ..pipeline.strategy import Strategy
 from ..pipeline.suite import Suite
 from ..results.cell_records import Paid
 from ..results.cell_results import CellResult
-from ..running.progress import Progress
+from ..running.progress import Progress, nobody
 from .cell_run import CellRun
 from .faults import BROKEN, leaves, raise_for_user, users_line
+from .keys import DISPLAY
 from .session import Session
-from .terminal import progress_line
 
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
     from ..cells.cells import Cells
     from ..engines.model import Model
     from ..gate.abilities import Abilities
     from ..harness.abilities import Wanted
+    from .display import Display
+    from .distribution import Teller
 
 Done = TypeVar("Done")
 
@@ -72,15 +74,17 @@ def _work(session: Session, cell_run: CellRun, job: "Callable[[Cells], Done]") -
     began = time.perf_counter()
     session.running = cell_run
     cell_run.begin()
-    line = progress_line(session.config)
+    watcher = _watcher(session.config)
     try:
         cells = session.cells
-        cells.progress = Progress(line.show)
+        cells.progress = Progress(watcher.show if watcher else nobody)
+        cells.progress.cell = f"{cell_run.suite.name}[{cell_run.model}-{cell_run.strategy}]"
         before = cells.engines.paid()
         try:
             return job(cells)
         finally:
-            line.clear()
+            if watcher:
+                watcher.over()
             now = cells.engines.paid()
             usage, steps = now.usage - before.usage, now.train_steps - before.train_steps
             cell_run.pay(Paid(usage, steps, time.perf_counter() - began, now.halved - before.halved))
@@ -105,6 +109,16 @@ def break_off(cell_run: CellRun, error: BaseException) -> NoReturn:
     )
     cell_run.break_off(fault)
     raise pytest.fail.Exception(block(fault), pytrace=False) from None
+
+
+def _watcher(config: pytest.Config) -> "Display | Teller | None":
+    """Who is told where a cell is."""
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is None:
+        return config.stash.get(DISPLAY, None)
+    from .distribution import CHANNEL, Teller
+
+    return Teller(workerinput[CHANNEL]) if CHANNEL in workerinput else None
 
 
 def _export(session: Session, suite: Suite, result: CellResult) -> None:

@@ -23,7 +23,7 @@ from ...pipeline.adapter import Adapter
 from ...pipeline.errors import BackendError
 from ...pipeline.prompt import Message
 from ...pipeline.recipe import LoraTuning, Sampling
-from ..protocol import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
+from ..protocol import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, Watcher
 from . import loading
 from .adapters import Adapters
 from .decoding import Counts, Row, States, complete, likelihoods
@@ -54,6 +54,7 @@ class HuggingFace(Encoder):
         super().__init__(tokenizer, self.base.generation_config, int(self.base.config.max_position_embeddings))
         self.identity = weights(model, self.base.config)
         self.adapters = Adapters(self.base, adapters)
+        self.watcher: Watcher = None
         self.stops = Stops(self.tokenizer)
         self.counts = Counts()
         self.openings: dict[tuple[tuple[Message, ...], str], list[int]] = {}
@@ -155,7 +156,8 @@ class HuggingFace(Encoder):
         fitting = fit_rows(encoded, min(recipe.max_length or self.context, self.context))
         longest = max(len(ids) for ids, _ in fitting.rows)
         with _threads(self.threads), _memory(f"training on one row of up to {longest} tokens (lower lora.max_length)"):
-            return train(self.adapters, fitting, recipe, seed, start, Checkpoint(checkpoint), self.room)
+            kept = Checkpoint(checkpoint)
+            return train(self.adapters, fitting, recipe, seed, start, kept, self.room, self.watcher)
 
     def _cuts(self, prompts: Sequence[Prompt], encoded: Sequence[list[int]]) -> list[tuple[int, ...]]:
         """Where the prefixes of prompts end: in a chat by its turns, in a text by what it shares with the others.

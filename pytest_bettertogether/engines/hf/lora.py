@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from ...pipeline.adapter import Adapter, adapter_digest
 from ...pipeline.errors import BackendError
 from ...pipeline.recipe import LoraTuning
-from ..protocol import Training
+from ..protocol import Training, Watcher
 from .adapters import Adapters, quiet
 from .checkpoint import Checkpoint, Position
 from .lora_file import CONFIG, WEIGHTS, Shape, read
@@ -66,11 +66,12 @@ def train(
     start: Adapter | None,
     checkpoint: Checkpoint,
     room: Room,
+    watcher: Watcher = None,
 ) -> Training:
     """Train one adapter on `rows`, each seen once per epoch in an order drawn from `seed`.
 
-    With `start` the new adapter begins as its copy (same rank and targets) and leaves it as it is. From a
-    checkpoint it goes on to the very weights that it would have had.
+    With `start` the new adapter begins as its copy (same rank and targets) and leaves it as it is. `watcher` is told
+    of each step. From a checkpoint it goes on to the very weights that it would have had.
     """
     model = _with_new_adapter(adapters, recipe, seed)
     try:
@@ -78,7 +79,7 @@ def train(
             _begin_as(adapters, start, recipe)
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(seed)  # dropout draws from torch's own generator
-            done, resumed = _fit(model, rows.rows, recipe, Random(seed), checkpoint, room)
+            done, resumed = _fit(model, rows.rows, recipe, Random(seed), checkpoint, room, watcher)
         adapter = _save(model, adapters.folder)
         curve = thinned(done.curve)
         return Training(adapter, done.losses, done.step, resumed, curve, rows.truncated, rows.dropped)
@@ -146,7 +147,13 @@ def _check_targets(shapes: Mapping[str, Shape], targets: Sequence[str]) -> None:
 
 
 def _fit(
-    model: Any, rows: Sequence[Row], recipe: LoraTuning, random: Random, checkpoint: Checkpoint, room: Room
+    model: Any,
+    rows: Sequence[Row],
+    recipe: LoraTuning,
+    random: Random,
+    checkpoint: Checkpoint,
+    room: Room,
+    watcher: Watcher = None,
 ) -> tuple[Position, int]:
     """Run all epochs; returns where that ends (losses: means per completion token), and the steps not computed here."""
     parameters = [each for each in model.parameters() if each.requires_grad]
@@ -167,6 +174,8 @@ def _fit(
             optimizer.zero_grad(set_to_none=True)
             summed, counted, curve = at.summed + loss, at.counted + tokens, (*at.curve, loss / tokens)
             at = Position(epoch, at.batch + 1, at.step + 1, summed, counted, at.losses, curve)
+            if watcher:
+                watcher(at.step, total, loss / tokens)
             if checkpoint.due:
                 checkpoint.save(_state(parameters, optimizer), at)
         if not math.isfinite(at.summed):

@@ -9,7 +9,7 @@ import torch
 
 from ...pipeline.adapter import Adapter
 from ...pipeline.recipe import LoraTuning
-from ..protocol import Training, TrainingRow
+from ..protocol import Training, TrainingRow, Watcher
 from .engine import HuggingFace
 
 if TYPE_CHECKING:  # models.py finds the engines by name and must not be needed to import this
@@ -25,9 +25,11 @@ def train_copy(
     seed: int,
     start: Adapter | None,
     checkpoint: Path | None,
+    watcher: Watcher,
 ) -> Training:
-    """Load the weights for this training alone, in this process."""
+    """Load the weights for this training alone, in this process; `watcher` is told of each step."""
     engine = HuggingFace(model, adapters, offline)
+    engine.watcher = watcher
     try:
         return engine.finetune(rows, recipe, seed, start, checkpoint)
     finally:

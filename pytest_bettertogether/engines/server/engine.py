@@ -16,7 +16,7 @@ from ...pipeline.errors import BackendError
 from ...pipeline.prompt import Message
 from ...pipeline.recipe import LoraTuning, Sampling
 from ..kinds import ServerOptions, split_url
-from ..protocol import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
+from ..protocol import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, Watcher
 from . import wire
 from .delivery import Delivery, Refused
 from .exchange import Exchange, Failed, Key
@@ -44,6 +44,7 @@ class Server:
 
     def __init__(self, model: "Model", adapters: Path, offline: bool = False) -> None:
         self.model, self.folder, self.offline = model, adapters, offline
+        self.watcher: Watcher = None
         self.url, served = split_url(model.server)
         self.where, self.limit = f"server {self.url}", "max_tokens"
         options = ServerOptions.of(model.engine)
@@ -182,7 +183,7 @@ class Server:
             raise BackendError(self.untrainable)
         from ..hf.train_copy import train_copy
 
-        return train_copy(self.model, self.folder, self.offline, rows, recipe, seed, start, checkpoint)
+        return train_copy(self.model, self.folder, self.offline, rows, recipe, seed, start, checkpoint, self.watcher)
 
     @property
     def untrainable(self) -> str:

@@ -22,7 +22,7 @@ from ..hf.engine import versions
 from ..hf.loading import best_dtype
 from ..hf.lora_file import read
 from ..hf.train_copy import train_copy
-from ..protocol import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow
+from ..protocol import Completion, Continuation, Likelihood, Prompt, Training, TrainingRow, Watcher
 from .probe import Shapes, linear_layers, probe
 from .start import arguments, installed, smallest_rank, start, undisturbed
 
@@ -38,6 +38,7 @@ class VLLM:
 
     def __init__(self, model: "Model", adapters: Path, offline: bool = False) -> None:
         self.model, self.folder, self.offline = model, adapters, offline
+        self.watcher: Watcher = None
         self.encoder, self.identity = Encoder.of(model, offline)
         self.encoder.context = min(self.encoder.context, int(model.engine.get("max_model_len", self.encoder.context)))
         self.gpu = torch.cuda.is_available()
@@ -118,7 +119,9 @@ class VLLM:
                 f"add --bt-engine=max_lora_rank={smallest_rank(recipe.rank)}"
             )
         with self._asleep():
-            return train_copy(self.model, self.folder, self.offline, rows, recipe, seed, start, checkpoint)
+            return train_copy(
+                self.model, self.folder, self.offline, rows, recipe, seed, start, checkpoint, self.watcher
+            )
 
     def _parameters(self, prompt: Prompt, sampling: Sampling) -> Any:
         from vllm import SamplingParams
