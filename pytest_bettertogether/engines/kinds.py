@@ -129,6 +129,9 @@ def missing(backend: str) -> str:
         )
     if backend == "server" and not find_spec("httpx2"):
         return "the HTTP client httpx2 is not installed: pip install 'pytest-bettertogether[server]'"
+    absent = [name for name in ("torch", "transformers", "peft") if backend == "hf" and not find_spec(name)]
+    if absent:
+        return f"models are run with {', '.join(absent)}, not installed here: pip install 'pytest-bettertogether[hf]'"
     return ""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.data import digest
+from ..pipeline.errors import BackendError
 from ..pipeline.recipe import ENGINE, LoraTuning, PromptSearch, Recipe, Sampling
 from ..tiny import WEIGHTS
 from .devices import usable
@@ -94,7 +95,7 @@ def choose(model: Model, backend: str = "", server: str = "", engine: Mapping[st
         raise ValueError(
             f"only a server has the weights of model {model.name}: the {chosen} engine needs a folder or hub id"
         )
-    if absent := missing(chosen):
+    if chosen != "hf" and (absent := missing(chosen)):  # what is only planned needs no engine
         raise ValueError(absent)
     arguments = {**model.engine, **(engine or {})} if chosen == (model.backend or chosen) else dict(engine or {})
     check_arguments(chosen, arguments)
@@ -140,6 +141,8 @@ def load(model: Model, adapters: Path, offline: bool = False) -> Backend:
     With `offline` it must find everything on this machine.
     """
     model = choose(model)
+    if absent := missing(model.backend):
+        raise BackendError(absent)
     module, _, name = BACKENDS.get(model.backend, model.backend).partition(":")
     engine: Backend = getattr(import_module(module), name)(model, adapters, offline)
     return engine
