@@ -163,13 +163,13 @@ def test_the_failure_text_has_what_is_needed_to_act(tmp_path):
         "now        50.0% [35.9%, 64.1%], 3 seeds, n = 50",
         "baseline   90.0% [79.5%, 97.4%], 3 seeds, 2026-01-02 at abc1234",
         "difference -40.0 points [-53.2, -23.7], paired by example",
-        "p = 9.5e-07 for worse, significant up to 0.025",
+        "p = 2.2e-06 for worse, significant up to 0.025",
         'more below, under "better together"',
     ]
     assert details(now, baseline(path, alpha=0.025)) == [
         "baseline: tiny-pwp in iris.json",
-        "test: exact randomisation over examples, and t over examples and seeds, paired by example, one-sided",
-        "smallest drop that it finds with 80 % probability: 20.0 points (wanted: 10 points)",
+        "test: exact unconditional test, paired by example, one-sided",
+        "smallest drop that it finds with 80 % probability: 20.7 points (wanted: 10 points)",
         "examples broken: 20 (e25, e26, e27); fixed: 0",
         "changed since: engine.torch 2 -> 3",
         "accept that with: pytest x --bt-update-baselines",

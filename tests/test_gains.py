@@ -3,7 +3,7 @@
 import pytest
 from made import made
 
-from pytest_bettertogether.gate.statistics import contrast_interval
+from pytest_bettertogether.gate.intervals import contrast_interval
 from pytest_bettertogether.report.factorial import factorials
 from pytest_bettertogether.report.gains import Scored, gains, known
 from pytest_bettertogether.report.summary import gain_sentences, gain_table

@@ -57,7 +57,7 @@ def test_a_gate_that_is_too_small_to_tell_passes_and_is_flagged_unless_it_is_tol
     flagged = run(recorded, "--bt-report=json:r.json")
     flagged.assert_outcomes(passed=2)
     flagged.stdout.fnmatch_lines(
-        ["test_parity.py nt *", "smallest drop *parity[[]parrot-p] 18", "  points (too small to tell)"]
+        ["test_parity.py nt *", "smallest drop *parity[[]parrot-p] 21", "  points (too small to tell)"]
     )
     assert report(recorded)["p"]["status"] == "too_small"
     strict = run(recorded, "--bt-too-small=fail")
@@ -65,12 +65,12 @@ def test_a_gate_that_is_too_small_to_tell_passes_and_is_flagged_unless_it_is_tol
     strict.stdout.fnmatch_lines(
         ["*parrot-p is too small to tell, and --bt-too-small=fail was asked for: it would miss a drop of 10 points"]
     )
-    run(recorded, "--bt-too-small=fail", "--bt-detect=18").assert_outcomes(passed=2)
+    run(recorded, "--bt-too-small=fail", "--bt-detect=22").assert_outcomes(passed=2)
 
 
 def test_level_and_smallest_effect_are_the_users(recorded):
-    recorded.makeconftest(WORSE)  # 17.5 points, p = 0.0078
-    run(recorded, "--bt-alpha=0.005").assert_outcomes(passed=2)
+    recorded.makeconftest(WORSE)  # 17.5 points, p = 0.0039
+    run(recorded, "--bt-alpha=0.003").assert_outcomes(passed=2)
     run(recorded, "--bt-min-effect=1").assert_outcomes(passed=1, failed=1)
     run(recorded, "--bt-min-effect=15").assert_outcomes(passed=2)
     recorded.makeini("[pytest]\nbt_min_effect = 15\n")
@@ -148,7 +148,7 @@ def test_a_change_cannot_lower_its_own_bar_where_the_reference_is_the_main_branc
 
 
 def test_a_verdict_is_the_same_whichever_other_cells_ran(recorded):
-    """Two suites with a gated cell each: 0.0078 is below 0.05 / 2, and above 0.05 / 7."""
+    """Two suites with a gated cell each: 0.0039 is below 0.025 / 2, and above 0.025 / 7."""
     recorded.makepyfile(test_more=SUITE.replace("(TASK)\n", '(TASK, gate=["p", "pp", "pw", "wp", "pwp", "w"])\n'))
     run(recorded, "--bt-update-baselines").assert_outcomes(passed=10)
     recorded.makeconftest(WORSE)
@@ -159,10 +159,10 @@ def test_a_verdict_is_the_same_whichever_other_cells_ran(recorded):
         ("--bt-strategy=p", "test_parity.py"),
         ("-n2",),
     ):
-        result = run(recorded, "--bt-report=json:r.json", *args)
+        result = run(recorded, "--bt-report=json:r.json", "--bt-alpha=0.025", *args)
         gates = json.loads((recorded.path / "r.json").read_text())["cells"]
         mine = [each["gate"] for each in gates if (each["task"], each["strategy"]) == ("parity", "p")]
-        assert [(each["alpha"], each["verdict"]) for each in mine] == [(0.05 / 7, "too_small")], args
+        assert [(each["alpha"], each["verdict"]) for each in mine] == [(0.025 / 7, "too_small")], args
         assert result.ret == 0
 
 

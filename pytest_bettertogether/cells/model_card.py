@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..gate.statistics import mean_interval
+from ..gate.intervals import mean_interval
 from ..pipeline.inert_text import markdown as shown
 from ..report.cells import title
 from ..results.cell_results import CellResult, SeedResult, StepRecord

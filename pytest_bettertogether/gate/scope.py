@@ -3,9 +3,13 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..pipeline.suite import Suite
 from .baselines import Recorded
+
+if TYPE_CHECKING:  # numbers are loaded when a verdict is asked for
+    from .seed_scatter import Scatter
 
 
 @dataclass
@@ -38,10 +42,9 @@ class Scope:
             if self.able(suite, model)
             for strategy in suite.gate
         }
-        others = {path for file in self.baselines for path in file.parent.glob("*.json")} - set(self.baselines)
         theirs = {
             (path, name)
-            for path in others
+            for path in self._files() - set(self.baselines)
             for name, recorded in read(path).items()
             if recorded.gated and _of(name, self.models)
         }
@@ -56,6 +59,30 @@ class Scope:
     def share(self, alpha: float, read: Callable[[Path], Mapping[str, Recorded]]) -> float:
         """A cell's share of the session's error budget `alpha`."""
         return alpha / max(1, len(self.gated(read)))
+
+    def neighbours(
+        self, file: Path, cell: str, read: Callable[[Path], Mapping[str, Recorded]]
+    ) -> tuple["Scatter", ...]:
+        """How the seeds of the other cells of a cell's model scatter, in the order of files and names.
+
+        Read from baselines alone, of collected suites and of those beside them, and not from what has run: so that a
+        verdict is the same whichever cells are run along, and on whichever machine.
+        """
+        from .seed_scatter import scatter_of
+
+        model = cell.rpartition("-")[0]
+        recorded = [
+            one
+            for path in sorted(self._files())
+            for name, one in sorted(read(path).items())
+            if name.rpartition("-")[0] == model and (path, name) != (file, cell) and not one.refused
+        ]
+        scatters = [scatter_of(list(one.seeds.values())) for one in recorded]
+        return tuple(scatter for scatter in scatters if scatter is not None)
+
+    def _files(self) -> set[Path]:
+        """The baseline files of collected suites, and those beside them."""
+        return {*self.baselines, *(path for file in self.baselines for path in file.parent.glob("*.json"))}
 
     def obsolete(self, read: Callable[[Path], Mapping[str, Recorded]]) -> dict[Path, tuple[str, ...]]:
         """Recorded cells that no suite has, by file; what was not collected is never among them.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +14,8 @@ from ..results.cell_results import CellResult
 from ..results.statuses import Mode, Verdict
 from .baselines import Recorded, Source
 from .judge import Judgement, Terms, holds, judge
+from .seed_scatter import Scatter
+from .statistics import compare
 
 
 @dataclass(frozen=True, eq=False)  # to be compared with results is what it is for
@@ -35,6 +38,8 @@ class Baseline:
     gated: bool = True
     """Whether the suite gates the cell, whatever the mode of this run."""
     recorded: Recorded | None = field(default=None, repr=False)
+    neighbours: tuple[Scatter, ...] = field(default=(), repr=False)
+    """How the seeds of other cells scatter, as their baselines tell (`Scope.neighbours`)."""
     compared: Callable[[bool], object] = field(default=bool, repr=False)
     """Is told when a test compares something with the baseline: True for the cell's score, False for side effects."""
 
@@ -93,7 +98,9 @@ class Baseline:
         """Judge a result of the cell; None where one side has no scores."""
         if self.recorded is None or self.recorded.refused or result.refused:
             return None
-        return judge(result.outcomes, list(self.recorded.seeds.values()), self.terms, result.clusters or None)
+        drawn = any(seed.steps for seed in result.seeds)  # a program as it is written is not another with each seed
+        test = partial(compare, neighbours=self.neighbours if drawn else ())
+        return judge(result.outcomes, list(self.recorded.seeds.values()), self.terms, result.clusters or None, test)
 
     def verdict(self, result: CellResult) -> Verdict:
         """The verdict on a result, whatever the mode."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from ..pipeline.inert_text import plain
 from ..results.cell_results import CellResult
+from .intervals import mean_interval
 from .judge import Judgement, Terms, judge
-from .statistics import mean_interval
 from .verdict import Baseline
 
 BELOW = 'more below, under "better together"'
@@ -30,10 +30,13 @@ def explain(result: CellResult, baseline: Baseline) -> list[str]:
     else:
         fact = f"is too small to tell, and --bt-too-small=fail was asked for: it would miss a drop of {_wanted(terms)}"
     more = f" by more than {100 * terms.margin:g} points" if terms.margin else ""
+    then = list(recorded.seeds.values())
+    now_shown = _score(comparison.now, result.outcomes, result.clusters)
+    then_shown = _score(comparison.before, then, result.clusters)
     return [
         f"{baseline.cell} {fact}",
-        f"now        {_score(comparison.now, result.outcomes)}, {_seeds(result.outcomes)}, n = {comparison.n}",
-        f"baseline   {_score(comparison.before, list(recorded.seeds.values()))}, {_seeds(recorded.seeds)}, {when}",
+        f"now        {now_shown}, {_seeds(result.outcomes)}, n = {comparison.n}",
+        f"baseline   {then_shown}, {_seeds(then)}, {when}",
         f"difference {_difference(comparison)}",
         f"p = {comparison.p_value:.2g} for worse{more}, significant up to {terms.alpha:.2g}",
         BELOW,
@@ -63,11 +66,15 @@ def explain_plain(left: CellResult, op: str, right: object) -> list[str]:
     if left.refused or (isinstance(right, CellResult) and right.refused):
         return [f"{left} {op} {right}", outside]
     if not isinstance(right, CellResult):
-        return [f"{_score(left.score, left.outcomes)} on {_name(left)} {op} {right}", _seeds_n(left), outside]
+        return [
+            f"{_score(left.score, left.outcomes, left.clusters)} on {_name(left)} {op} {right}",
+            _seeds_n(left),
+            outside,
+        ]
     lines = [
         f"{left.score:.1%} on {_name(left)} {op} {right.score:.1%} on {_name(right)}",
-        f"left  {_score(left.score, left.outcomes)}, {_seeds_n(left)}",
-        f"right {_score(right.score, right.outcomes)}, {_seeds_n(right)}",
+        f"left  {_score(left.score, left.outcomes, left.clusters)}, {_seeds_n(left)}",
+        f"right {_score(right.score, right.outcomes, right.clusters)}, {_seeds_n(right)}",
     ]
     if _ids(left) == _ids(right):
         comparison = judge(left.outcomes, right.outcomes, Terms(ALONE), left.clusters or None)
@@ -80,8 +87,8 @@ def _wanted(terms: Terms) -> str:
     return f"{100 * terms.wanted:g} points"
 
 
-def _score(score: float, outcomes: Sequence[Sequence[float]]) -> str:
-    low, high = mean_interval(outcomes)
+def _score(score: float, outcomes: Sequence[Sequence[float]], clusters: Sequence[str]) -> str:
+    low, high = mean_interval(outcomes, clusters or None)
     return f"{score:.1%} [{low:.1%}, {high:.1%}]"
 
 

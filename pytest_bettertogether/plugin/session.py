@@ -186,6 +186,7 @@ class Session:
             _accept(node),
             str(shown),
             gated,
+            neighbours=self.scope.neighbours(suite.baselines, cell, self.source.read),
             compared=cell_run.note_comparison,
         )
         if mode != "gated":

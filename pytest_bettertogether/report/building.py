@@ -6,7 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..gate.statistics import compare, mean_interval
+from ..gate.intervals import mean_interval
+from ..gate.statistics import compare
 from ..pipeline.steps import KINDS, Kinds
 from ..results.cell_records import CellRecord
 from ..results.side_effects import Ability

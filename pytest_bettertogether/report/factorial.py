@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..gate.statistics import contrast_interval
+from ..gate.intervals import contrast_interval
 from ..pipeline.inert_text import plain
 from ..results.cell_results import CellResult
 from .standing import same_examples

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from ..gate.statistics import contrast_interval
+from ..gate.intervals import contrast_interval
 from ..pipeline.strategy import Strategy
 from ..results.cell_results import CellResult
 
