@@ -225,7 +225,7 @@ def test_an_ascii_stream_gets_ascii(worse, monkeypatch):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert result.stdout.str().isascii()
     result.stdout.fnmatch_lines(
-        ["p *82.5 +- 11.6 x", "[*] best of its column   ~ not significantly below it *", "*# stopped*"]
+        ["p *82.5 [[]*[]] x", "[*] best of its column, failed cells aside   ~ not significantly *", "*# stopped*"]
     )
 
 

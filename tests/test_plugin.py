@@ -122,7 +122,7 @@ def test_a_regression_fails_with_what_is_needed_to_act(suite):
             "smallest drop that it finds with 80 % probability: * (wanted: 10 points)",
             "examples broken: 7 (81, 87, 93); fixed: 0",
             "accept that with: pytest 'test_parity.py::test_parity[[]parrot-p]' --bt-model=parrot --bt-stra*",
-            "p *82.5 ±*✗",
+            "p *82.5 [[]68.6, 93.3[]] ✗",
         ]
     )
     updated = run(suite, "--bt-strategy=p", "--bt-update-baselines")
