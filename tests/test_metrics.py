@@ -1,5 +1,6 @@
 """Metrics and their names."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import pytest
@@ -133,3 +134,23 @@ def test_what_is_no_number_within_0_and_1_is_no_score(score):
 def test_numbers_of_any_kind_are_scores():
     for score in (1, True, 0.5, Fraction(1, 2)):
         assert judged(lambda example, prediction, score=score: score, {}, Prediction(), "7") == float(score)
+
+
+def test_an_object_that_is_called_is_known_by_the_source_of_its_class_and_by_its_values():
+    @dataclass(frozen=True)
+    class Near:
+        tolerance: float
+
+        def __call__(self, example, prediction):
+            return 1.0
+
+    class Other:
+        def __call__(self, example, prediction):
+            return 1.0
+
+    first, second = metric_name(Near(0.1)), metric_name(Near(0.2))
+    assert first.partition(":")[0].endswith("Near(tolerance=0.1)")
+    assert first != second
+    assert first.partition(":")[2] == second.partition(":")[2] != ""
+    name, _, source = metric_name(Other()).partition(":")
+    assert (name.rpartition(".")[2], len(source)) == ("Other", 8)

@@ -7,7 +7,7 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -183,15 +183,17 @@ def _number(text: str) -> Decimal | None:
 def metric_name(metric: Metric) -> str:
     """What a baseline records of a metric, so that a changed one is noticed.
 
-    Ours are named by their parameters; a user's function by its name and the digest of its source.
+    Ours are named by their parameters; a user's function by its name and the digest of its source; an object that is
+    called by the digest of its class's source, and by its values if that is a dataclass.
     """
     if isinstance(metric, exact_match | f1 | integer_match | number_match):
         return repr(metric)
     if isinstance(identity := getattr(metric, "identity", None), str):  # one that knows better what it depends on
         return identity
-    name = getattr(metric, "__qualname__", type(metric).__qualname__)
+    made_of: Any = metric if inspect.isroutine(metric) else type(metric)
+    name = repr(metric) if is_dataclass(metric) else str(made_of.__qualname__)
     try:
-        source = inspect.getsource(metric)
-    except (OSError, TypeError):  # built interactively or a callable object: there is no source to read
+        source = inspect.getsource(made_of)
+    except (OSError, TypeError):  # built interactively: there is no source to read
         return name
     return f"{name}:{sha256(source.encode()).hexdigest()[:8]}"

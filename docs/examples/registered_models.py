@@ -1,0 +1,15 @@
+"""Models of your own: the root conftest.py of a project."""
+
+from pathlib import Path
+
+import pytest
+
+from pytest_bettertogether.engines.registry import TINY
+
+
+@pytest.hookimpl(optionalhook=True)  # lets `pytest -p no:bettertogether` work
+def pytest_bettertogether_models(register):
+    register(
+        "tuned", str(Path(TINY.path)), recipe=TINY.recipe.override({"search.candidates": 2}), abilities=frozenset()
+    )
+    register("nearest", "nowhere", backend="nearest_engine:Nearest")
