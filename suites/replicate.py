@@ -66,7 +66,8 @@ def _reading(report):
     dev = [each for each in found if each.picked_on == "dev"]
     sure = [each for each in dev if each.points_interval and each.points_interval[0] > 0]
     over = {
-        kind: sum(each.points > 0 for each in found if (each.over, each.picked_on) == (kind, "test")) for kind in "pw"
+        kind: sum(each.points > 0 for each in found if (each.over.letter, each.picked_on) == (kind, "test"))
+        for kind in "pw"
     }
     below = [each for each in report.factorials if each.interaction[2] < 0]
     above = [each for each in report.factorials if each.interaction[1] > 0]

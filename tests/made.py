@@ -53,7 +53,7 @@ def made(task="qa", model="tiny", strategy="pwp", n=40, seeds=(0, 1), text=HOSTI
             train_score=0.5,
             train_n=15 if path[-1] == "p" else 50,
         )
-        for path in Strategy.parse(strategy).prefixes()
+        for path in Strategy.of(strategy).prefixes()
     )
     results = tuple(
         SeedResult(

@@ -10,6 +10,7 @@ from structure import ROOT, imports
 
 from pytest_bettertogether.command.cli import main
 from pytest_bettertogether.gate import statistics
+from pytest_bettertogether.pipeline.steps import PROMPTS
 from pytest_bettertogether.report import building
 from pytest_bettertogether.report.building import build, view
 from pytest_bettertogether.report.document import DocumentError, document, read
@@ -205,3 +206,16 @@ def test_a_document_that_an_older_version_wrote_is_read():
     report = read(data, "schema-1.json")
     assert [cell.record.gate.verdict for cell in report.cells if cell.gate] == ["too_small"]
     assert "too small to tell" in "\n".join(lines(report))
+
+
+def test_a_document_that_does_not_describe_a_step_it_names_is_none():
+    data = json.loads(json.dumps(document(build([recorded(made(text="x"))], RUN))))
+    (cell, *_) = data["cells"]
+    cell["strategy"] = "qw"
+    with pytest.raises(DocumentError, match="does not describe step 'q'"):
+        read(data, "a.json")
+    kind = {**PROMPTS.to_json(), "letter": "q", "name": "quiz"}
+    assert read({**data, "steps": [kind]}, "a.json").kinds["q"].name == "quiz"
+    for broken in ({**kind, "colours": ["url(//x)", "#000000"]}, {**kind, "letter": "p"}, {"letter": "q"}, "q", None):
+        with pytest.raises(DocumentError, match="not a whole report"):
+            read({**data, "steps": [broken]}, "a.json")

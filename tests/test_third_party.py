@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -47,10 +49,10 @@ def test_it_is_planned_run_replayed_exported_and_evaluated(chosen):
     planned = run(chosen, *OPTIONS, *STRATEGIES, "--bt-plan").stdout.str()
     # 28 of the 40 rows of train are V; the program as it was and two texts are scored on it.
     assert "≤ 84" in next(line for line in planned.splitlines() if "parrot-i] " in line and " i " in line)
-    kinds = ("--bt-report=json:report.json", "--bt-report=md:report.md")
+    kinds = ("--bt-report=json:report.json", "--bt-report=html:page.html", "--bt-report=md:report.md")
     result = run(chosen, *OPTIONS, *STRATEGIES, *kinds, "--bt-export=frozen")
     result.assert_outcomes(passed=5)
-    result.stdout.fnmatch_lines(["*i → w → i*"])
+    result.stdout.fnmatch_lines(["*i → w → i*", "*2 instruction steps*"])
     document = json.loads((chosen.path / "report.json").read_text())
     jsonschema.validate(document, SCHEMA)
     found = cells(chosen)
@@ -59,9 +61,10 @@ def test_it_is_planned_run_replayed_exported_and_evaluated(chosen):
     assert step["instructions"] == {"say": "Answer in one word."}
     assert step["lm_calls"] == 84
     assert found["i"]["seeds"][0]["prompts"]["say"][0][1].startswith("Answer in one word.")
+    assert [kind["letter"] for kind in document["steps"]] == ["w", "i"]
     again = run(chosen, *OPTIONS, *STRATEGIES)
     again.assert_outcomes(passed=5)
-    again.stdout.fnmatch_lines(["replayed: *; made now: 0 calls"])
+    again.stdout.fnmatch_lines(["*made now: 0 calls*"])
     assert (
         "≤"
         not in run(chosen, *OPTIONS, *STRATEGIES, "--bt-plan").stdout.str().split("training rows")[1].split("≤ at")[0]
@@ -87,6 +90,22 @@ def test_a_frozen_program_needs_no_step_to_be_evaluated(chosen):
     was, now = cells(chosen)["iw"]["seeds"][0], cells(chosen, "zero.json")["zero"]["seeds"][0]
     assert now["examples"] == was["examples"]
     assert now["prompts"] == was["prompts"]
+
+
+def test_its_report_is_read_where_it_is_not_installed(chosen, tmp_path):
+    run(chosen, *OPTIONS, *STRATEGIES, "--bt-report=json:report.json", "--bt-report=html:page.html").assert_outcomes(
+        passed=5
+    )
+    command = [sys.executable, "-m", "pytest_bettertogether", "report", str(chosen.path / "report.json")]
+    shown = subprocess.run([*command, "-v"], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    assert "i → w → i" in shown
+    assert "2 instruction steps" in shown
+    assert "over instructions only" in shown
+    subprocess.run([*command, "--html", "page.html"], capture_output=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "page.html").read_text() == (chosen.path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "instructions only" in page
+    assert "#8e3f8e" in page
 
 
 def test_its_own_values_are_set_on_the_command_line_and_by_a_task(chosen):

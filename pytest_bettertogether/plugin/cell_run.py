@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..pipeline.steps import StepKind
 from ..pipeline.suite import Suite
 from ..results.cell_records import CellRecord, GateRecord, Paid
 from ..results.cell_results import CellResult
@@ -22,7 +23,13 @@ class CellRun:
     """What an item has come to so far. It alone changes what it holds; fixtures and calls report through methods."""
 
     def __init__(
-        self, suite: Suite, model: str, strategy: str, place: tuple[str, str, int], too_small_fails: bool
+        self,
+        suite: Suite,
+        model: str,
+        strategy: str,
+        place: tuple[str, str, int],
+        too_small_fails: bool,
+        kinds: tuple[StepKind, ...] = (),
     ) -> None:
         """Begin with nothing known.
 
@@ -32,9 +39,10 @@ class CellRun:
             strategy: the strategy's id, as in `pwp`.
             place: the test's id, its file relative to the rootdir, and its line from 1.
             too_small_fails: whether a verdict of too_small fails the cell.
+            kinds: what those steps of the strategy say of themselves that are not built in.
         """
         self.suite, self.model, self.strategy = suite, model, strategy
-        self._place, self._too_small_fails = place, too_small_fails
+        self._place, self._too_small_fails, self._kinds = place, too_small_fails, kinds
         self._baseline: Baseline | None = None
         self._result: CellResult | None = None
         self._fault = self._stop = self._inability = ""
@@ -147,6 +155,7 @@ class CellRun:
             paid=self._paid,
             baselines=str(self.suite.baselines),
             nodeid=nodeid,
+            kinds=self._kinds,
             file=file,
             line=line,
             abilities=tuple(self._measured.values()),

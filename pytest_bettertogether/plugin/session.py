@@ -152,7 +152,8 @@ class Session:
 
         Skips the test, before its data are read, where the model cannot do what the task needs.
         """
-        made = CellRun(suite, model.name, strategy.id, _where(node), self.settings.too_small_fails)
+        kinds = tuple(step.kind for step in self.settings.steps if step.kind.letter in strategy.kinds)
+        made = CellRun(suite, model.name, strategy.id, _where(node), self.settings.too_small_fails, kinds)
         cell_run: CellRun = node.stash.setdefault(CELL_RUN, made)
         inability = self.skip_reason(suite, model)
         cell_run.leave_out(inability)

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..gate.intervals import mean_interval
 from ..gate.statistics import compare
-from ..pipeline.steps import KINDS, Kinds
+from ..pipeline.steps import Kinds
 from ..results.cell_records import CellRecord
 from ..results.side_effects import Ability
 from ..results.statuses import STATUSES
-from .cells import in_order, rank, title
+from .cells import in_order, kinds_of, rank, title
 from .cost import computed
 from .factorial import factorials
 from .gains import gains, known
@@ -25,29 +25,29 @@ from .standing import Place, places
 NO_RUN: Mapping[str, Any] = MappingProxyType({})
 
 
-def build(
-    records: Iterable[CellRecord], run: Mapping[str, Any] = NO_RUN, root: Path | None = None, kinds: Kinds = KINDS
-) -> Report:
+def build(records: Iterable[CellRecord], run: Mapping[str, Any] = NO_RUN, root: Path | None = None) -> Report:
     """Make the read model of a run.
 
     Args:
         records: How the cells ended, in any order; two tests may have run the same cell.
         run: When, where and with which options. Secrets in its arguments are left out.
         root: The folder that files are named relative to, where they lie in it.
-        kinds: What the steps of the strategies say of themselves.
+
+    Raises:
+        ValueError: A strategy names a step that no record describes.
     """
     ordered = [replace(record, baselines=_relative(record.baselines, root)) for record in in_order(records)]
     scores = {record.id: _score(record) for record in ordered}
     ranked = places([record for record in ordered if scores[record.id]])
     cells = tuple(_cell(record, scores[record.id], ranked.get(record.id, "")) for record in ordered)
-    results = [cell.scored for cell in cells if cell.scored]
+    results, kinds = [cell.scored for cell in cells if cell.scored], kinds_of(ordered)
     symmetric = all(score.symmetric for score in scores.values() if score)
     return Report(
         cells=cells,
         models=tuple(_models(cells)),
-        tasks=tuple(_tasks(cells)),
-        gains=tuple(gains(known(results))),
-        factorials=tuple(factorials(results)),
+        tasks=tuple(_tasks(cells, kinds)),
+        gains=tuple(gains(known(results), kinds)),
+        factorials=tuple(factorials(results, kinds)),
         symmetric=symmetric,
         headline=_headline(ordered),
         notes=notes_on(cells, symmetric, kinds),
@@ -96,10 +96,11 @@ def _models(cells: Sequence[CellView]) -> Iterator[ModelView]:
         yield ModelView(name, tuple(sorted({task for _, task in placed})), tuple(strategies), placed)
 
 
-def _tasks(cells: Sequence[CellView]) -> Iterator[TaskView]:
+def _tasks(cells: Sequence[CellView], kinds: Kinds) -> Iterator[TaskView]:
     for task, model in sorted({(cell.record.task, cell.record.model) for cell in cells if cell.score}):
         mine = tuple(cell for cell in cells if (cell.record.task, cell.record.model) == (task, model))
-        yield TaskView(task, model, mine, tuple(readings([cell.scored for cell in mine if cell.scored])))
+        results = [cell.scored for cell in mine if cell.scored]
+        yield TaskView(task, model, mine, tuple(readings(results, kinds)))
 
 
 def _headline(records: Sequence[CellRecord]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ..pipeline.steps import KINDS, Kinds, catalogue
 from ..pipeline.strategy import PAPER, Strategy
 from ..results.cell_records import CellRecord, GateRecord, Paid
 from ..results.side_effects import Ability
@@ -40,6 +41,21 @@ def rank(strategy: str) -> tuple[int, str]:
     """Sort key that puts the paper's strategies first, in the paper's order."""
     paper = [known.id for known in PAPER]
     return (paper.index(strategy) if strategy in paper else len(paper), strategy)
+
+
+def kinds_of(records: Iterable[CellRecord]) -> Kinds:
+    """What the built-in steps say of themselves, and the others that the strategies of these cells name.
+
+    Raises ValueError for a step that no record describes, and for two that cannot be told apart.
+    """
+    records = list(records)
+    brought = dict.fromkeys(kind for record in records for kind in record.kinds)
+    known = catalogue((*KINDS.values(), *brought))
+    letters = {letter: record for record in records for letter in Strategy.of(record.strategy).kinds}
+    for letter, record in letters.items():
+        if letter not in known:
+            raise ValueError(f"cell {record.id}: the report does not describe step {letter!r}")
+    return known
 
 
 def title(strategy: str) -> str:

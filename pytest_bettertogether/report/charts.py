@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from ..pipeline.steps import Kinds
 from ..pipeline.strategy import Strategy
 from .cells import title
 from .learning import longest
@@ -18,9 +19,8 @@ from .model import TaskView
 Row = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 """A name, which nothing fetches."""
-KINDS = {"": "as written", "p": "prompts only", "w": "weights only", "pw": "both"}
-COLOURS = ["var(--zero)", "var(--prompts)", "var(--weights)", "var(--both)"]
-SHAPES = ["circle", "square", "triangle-up", "diamond"]
+AS_WRITTEN = "as written"
+"""The group of the strategy without steps."""
 SERIES = {"V": "var(--prompts)", "V, trained on": "var(--zero)", "dev": "var(--weights)", "test": "var(--both)"}
 POINT = {"type": "point", "filled": True, "opacity": 1}
 INK = {"labelColor": "var(--ink)", "titleColor": "var(--ink)", "labelFontSize": 12, "titleFontSize": 12}
@@ -40,14 +40,14 @@ CONFIG = {
 }
 
 
-def scores(task: TaskView) -> str:
+def scores(task: TaskView, kinds: Kinds) -> str:
     """Every cell's score with its interval, its seeds, and its baseline."""
     rows, seeds, baselines = list[Row](), list[Row](), list[Row]()
     for cell in task.cells:
         result, score, gate = cell.scored, cell.score, cell.record.gate
         if result is None or score is None:
             continue
-        base = {"strategy": cell.title, "kind": _kind(result.strategy)}
+        base = {"strategy": cell.title, "kind": _group(result.strategy, kinds)}
         low, high = 100 * score.low, 100 * score.high
         said = f"{cell.title}: {_percent(score.mean)} [{low:.1f} %, {high:.1f} %]"
         rows.append({**base, "score": 100 * score.mean, "low": low, "high": high, "said": said})
@@ -61,13 +61,13 @@ def scores(task: TaskView) -> str:
         return ""
     y = {"field": "strategy", "type": "nominal", "sort": None, "title": None}
     shared = {"x": _score_axis(), "y": y, "description": {"field": "said"}}
-    bars = {"color": _by_kind(COLOURS), **shared, "x": {**_score_axis(), "field": "low"}, "x2": {"field": "high"}}
+    bars = {"color": _by_group(0, kinds), **shared, "x": {**_score_axis(), "field": "low"}, "x2": {"field": "high"}}
     before = {"type": "tick", "thickness": 2.5, "size": 20, "color": "var(--ink)"}
     layers = [
         _layer(rows, {"type": "rule", "strokeWidth": 4, "opacity": 0.45}, bars),
         _layer(baselines, before, shared),
-        _layer(seeds, {"type": "tick", "thickness": 1.5, "size": 12}, {**shared, "color": _by_kind(COLOURS)}),
-        _layer(rows, {**POINT, "size": 110}, {**shared, "color": _by_kind(COLOURS), "shape": _by_kind(SHAPES)}),
+        _layer(seeds, {"type": "tick", "thickness": 1.5, "size": 12}, {**shared, "color": _by_group(0, kinds)}),
+        _layer(rows, {**POINT, "size": 110}, {**shared, "color": _by_group(0, kinds), "shape": _by_group(1, kinds)}),
     ]
     return _svg({"width": 560, "height": {"step": 28}, "layer": layers}, "Scores of strategies with their intervals")
 
@@ -110,7 +110,7 @@ def curves(task: TaskView) -> str:
     return _svg(spec, "Scores step by step")
 
 
-def costs(task: TaskView) -> str:
+def costs(task: TaskView, kinds: Kinds) -> str:
     """What each strategy takes when nothing is shared or replayed, against its score."""
     rows = list[Row]()
     for cell in task.cells:
@@ -118,7 +118,7 @@ def costs(task: TaskView) -> str:
             continue
         tokens, trained = cell.cost.tokens, cell.cost.train_steps
         said = f"{cell.title}: {_percent(cell.score.mean)} for {tokens:,} tokens, {trained:,} training steps"
-        base = {"strategy": cell.title, "kind": _kind(cell.record.strategy), "said": said}
+        base = {"strategy": cell.title, "kind": _group(cell.record.strategy, kinds), "said": said}
         rows.append({**base, "tokens": max(1, tokens) / len(cell.scored.seeds), "score": 100 * cell.score.mean})
     if not rows:
         return ""
@@ -130,7 +130,7 @@ def costs(task: TaskView) -> str:
     rows.sort(key=lambda row: (row["tokens"], row["score"]))
     halves = ((rows[::2], -13), (rows[1::2], 14))
     layers = [
-        _layer(rows, {**POINT, "size": 110}, {**shared, "color": _by_kind(COLOURS), "shape": _by_kind(SHAPES)}),
+        _layer(rows, {**POINT, "size": 110}, {**shared, "color": _by_group(0, kinds), "shape": _by_group(1, kinds)}),
         # Strategies of equal cost would write over each other: every other name stands below its mark.
         *(_layer(part, {**name, "dy": dy}, {**shared, "text": {"field": "strategy"}}) for part, dy in halves),
     ]
@@ -164,16 +164,38 @@ def _score_axis() -> Row:
     return {"field": "score", "type": "quantitative", "scale": {"domain": [0, 100]}, "title": "score, %"}
 
 
-def _by_kind(values: Sequence[str]) -> Row:
-    return {"field": "kind", "type": "nominal", "scale": {"domain": [*KINDS.values()], "range": values}}
+def step_colours(kinds: Kinds) -> str:
+    """The style that gives each kind of step its colour, in light and dark."""
+    colours = (f"--step-{letter}: light-dark({', '.join(kind.colours)});" for letter, kind in kinds.items())
+    return f":root {{ {' '.join(colours)} }}\n"
+
+
+def _groups(kinds: Kinds) -> dict[str, tuple[str, str]]:
+    """Colour and mark of the strategies without steps, with one kind of step alone, and with several kinds."""
+    alone = {kind.only: (f"var(--step-{letter})", kind.mark) for letter, kind in kinds.items()}
+    return {AS_WRITTEN: ("var(--zero)", "circle"), **alone, _several(kinds): ("var(--both)", "diamond")}
+
+
+def _several(kinds: Kinds) -> str:
+    return "both" if len(kinds) == 2 else "several kinds"
+
+
+def _by_group(place: int, kinds: Kinds) -> Row:
+    """By group its colour (place 0) or its mark (place 1)."""
+    groups = _groups(kinds)
+    drawn = {"domain": [*groups], "range": [look[place] for look in groups.values()]}
+    return {"field": "kind", "type": "nominal", "scale": drawn}
 
 
 def _layer(rows: Sequence[Row], mark: Row, encoding: Row) -> Row:
     return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
 
-def _kind(strategy: str) -> str:
-    return KINDS["".join(sorted(set(Strategy.of(strategy).steps)))]
+def _group(strategy: str, kinds: Kinds) -> str:
+    letters = Strategy.of(strategy).kinds
+    if len(letters) > 1:
+        return _several(kinds)
+    return next((kinds[letter].only for letter in letters), AS_WRITTEN)
 
 
 def _percent(score: float) -> str:

@@ -6,10 +6,12 @@ made from a document are those that were made from the run.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..pipeline.errors import BetterTogetherError
+from ..pipeline.steps import KINDS, StepKind
+from ..pipeline.strategy import Strategy
 from ..results.cell_records import CellRecord, GateRecord, Paid
 from ..results.cell_results import CellResult, SeedResult, StepRecord, Usage
 from ..results.json_values import from_json
@@ -31,7 +33,10 @@ def document(report: Report) -> dict[str, Any]:
     for cell in report.cells:
         if cell.result and cell.result.docs and cell.record.task not in tasks:
             tasks[cell.record.task] = {"docs": list(cell.result.docs)}
-    return {"schema": SCHEMA, "run": dict(report.run), "tasks": tasks, "cells": [_cell(cell) for cell in report.cells]}
+    named = {letter for cell in report.cells for letter in Strategy.of(cell.record.strategy).kinds}
+    steps = [kind.to_json() for letter, kind in report.kinds.items() if letter in named]
+    cells = [_cell(cell) for cell in report.cells]
+    return {"schema": SCHEMA, "run": dict(report.run), "steps": steps, "tasks": tasks, "cells": cells}
 
 
 def read(data: Any, shown: str) -> Report:
@@ -45,7 +50,10 @@ def read(data: Any, shown: str) -> Report:
         )
     try:
         docs = {name: tuple(task["docs"]) for name, task in data["tasks"].items()}
-        return build([_record(cell, docs.get(cell["task"], ())) for cell in data["cells"]], data["run"])
+        described = [StepKind.from_json(step) for step in data.get("steps", ())]
+        brought = tuple(kind for kind in described if kind not in KINDS.values())
+        records = [_record(cell, docs.get(cell["task"], ())) for cell in data["cells"]]
+        return build([replace(record, kinds=brought) for record in records], data["run"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DocumentError(f"{shown}: not a whole report ({type(error).__name__}: {error})") from error
 

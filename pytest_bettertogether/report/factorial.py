@@ -1,10 +1,13 @@
-"""Do prompts and weights help each other? Main effects and interaction of the two kinds of step, paired by example."""
+"""Do two kinds of step help each other? Their main effects and their interaction, paired by example."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from ..gate.intervals import contrast_interval
 from ..pipeline.inert_text import plain
+from ..pipeline.steps import KINDS, Kinds, StepKind
+from ..pipeline.strategy import ZERO
 from ..results.cell_results import CellResult
 from .standing import same_examples
 
@@ -14,15 +17,16 @@ Estimate = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Factorial:
-    """Of zero, p, w and p -> w -> p: what a kind of step adds on average, with and without the other one.
+    """Of zero, p, w and p -> w -> p, or any other two kinds: what one adds on average, with and without the other one.
 
     `interaction` is what both add, beyond the sum of what each adds alone.
     """
 
     task: str
     model: str
-    prompts: Estimate
-    weights: Estimate
+    kinds: tuple[StepKind, StepKind]
+    effects: tuple[Estimate, Estimate]
+    """What each of the two kinds adds."""
     interaction: Estimate
 
     def sentence(self) -> str:
@@ -37,28 +41,37 @@ class Factorial:
         else:
             both += "these data do not tell whether they help or replace each other."
         return (
-            f"{plain(self.task)} on {plain(self.model)}: averaged over doing the other or not, prompt steps add "
-            f"{_points(self.prompts)} and weight steps {_points(self.weights)}. {both}"
+            f"{plain(self.task)} on {plain(self.model)}: averaged over doing the other or not, "
+            f"{self.kinds[0].plural} add {_points(self.effects[0])} and {self.kinds[1].plural} "
+            f"{_points(self.effects[1])}. {both}"
         )
 
 
-def factorials(results: Iterable[CellResult]) -> Iterator[Factorial]:
-    """One for each task and model that has all four cells, on the same examples and seeds."""
+def factorials(results: Iterable[CellResult], kinds: Kinds = KINDS) -> Iterator[Factorial]:
+    """One for each task, model and two kinds of step that have all four cells, on the same examples and seeds.
+
+    The cell with both kinds is one -> other -> one, whose first kind is the one that is listed first.
+    """
     cells: dict[tuple[str, str], dict[str, CellResult]] = {}
     for each in results:
         cells.setdefault((each.task, each.model), {})[each.strategy] = each
     for (task, model), found in sorted(cells.items()):
-        four = [found[name] for name in ("zero", "p", "w", "pwp") if name in found]
-        if len(four) == 4 and all(_comparable(four[0], each) for each in four):
-            zero, p, w, both = (each.outcomes for each in four)
-            clusters = four[0].clusters or None
-            yield Factorial(
-                task,
-                model,
-                contrast_interval(_combine((p, 0.5), (zero, -0.5), (both, 0.5), (w, -0.5)), clusters),
-                contrast_interval(_combine((w, 0.5), (zero, -0.5), (both, 0.5), (p, -0.5)), clusters),
-                contrast_interval(_combine((both, 1), (p, -1), (w, -1), (zero, 1)), clusters),
-            )
+        for one, other in combinations(kinds.values(), 2):
+            names = (ZERO, one.letter, other.letter, one.letter + other.letter + one.letter)
+            four = [found[name] for name in names if name in found]
+            if len(four) == 4 and all(_comparable(four[0], cell) for cell in four):
+                yield _factorial(task, model, (one, other), four)
+
+
+def _factorial(task: str, model: str, kinds: tuple[StepKind, StepKind], four: Sequence[CellResult]) -> Factorial:
+    """Of the cells with neither kind, with each of the two and with both."""
+    zero, one, other, both = (cell.outcomes for cell in four)
+    clusters = four[0].clusters or None
+    first = _combine((one, 0.5), (zero, -0.5), (both, 0.5), (other, -0.5))
+    second = _combine((other, 0.5), (zero, -0.5), (both, 0.5), (one, -0.5))
+    together = _combine((both, 1), (one, -1), (other, -1), (zero, 1))
+    effects = (contrast_interval(first, clusters), contrast_interval(second, clusters))
+    return Factorial(task, model, kinds, effects, contrast_interval(together, clusters))
 
 
 def _comparable(left: CellResult, right: CellResult) -> bool:

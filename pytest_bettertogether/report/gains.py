@@ -1,8 +1,9 @@
 """The paper's own summary: what the best combined strategy gains over prompts only and over weights only.
 
-Per task and model the best strategy with both kinds of step is divided by the best one with a single kind; the ratios
-are averaged over the models that have both. "Best of single and doubled" is the rule that reproduces most of the
-paper's headline figures; "single only" leaves the doubled strategies (p -> p, w -> w) out of the denominator.
+Per task and model the best strategy that joins a kind of step with others is divided by the best one that has this
+kind alone; the ratios are averaged over the models that have both. "Best of single and doubled" is the rule that
+reproduces most of the paper's headline figures; "single only" leaves the doubled strategies (p -> p, w -> w) out of the
+denominator.
 
 A winner that is picked on the test split flatters itself. The same is therefore given with the winners of both sides
 picked on dev, where dev scores are known.
@@ -14,11 +15,9 @@ from statistics import fmean
 from typing import Literal
 
 from ..gate.intervals import contrast_interval
+from ..pipeline.steps import KINDS, Kinds, StepKind
 from ..pipeline.strategy import Strategy
 from ..results.cell_results import CellResult
-
-Kind = Literal["p", "w"]
-KINDS: dict[Kind, str] = {"p": "prompts only", "w": "weights only"}
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,9 @@ class Scored:
     clusters: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> str:
-        """Which kinds of steps it has: "", "p", "w" or "pw"."""
-        return "".join(sorted(set(Strategy.of(self.strategy).steps)))
+    def kinds(self) -> frozenset[str]:
+        """Which kinds of steps it has, by their letters."""
+        return Strategy.of(self.strategy).kinds
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Gain:
     """
 
     task: str
-    over: Kind
+    over: StepKind
     doubled: bool
     """Whether the denominator is the best of single and doubled strategies, and not the single one."""
     picked_on: Literal["test", "dev"]
@@ -76,11 +75,11 @@ def known(results: Iterable[CellResult]) -> list[Scored]:
     ]
 
 
-def gains(cells: Sequence[Scored]) -> Iterator[Gain]:
+def gains(cells: Sequence[Scored], kinds: Kinds = KINDS) -> Iterator[Gain]:
     """All that can be said: by task, kind and denominator, picked on test and, where it is known, on dev."""
     for task in sorted({each.task for each in cells}):
         mine = [each for each in cells if each.task == task]
-        for over in KINDS:
+        for over in kinds.values():
             for doubled in (False, True):
                 for on in ("test", "dev"):
                     gain = _gain(task, mine, over, doubled, on)
@@ -88,12 +87,13 @@ def gains(cells: Sequence[Scored]) -> Iterator[Gain]:
                         yield gain
 
 
-def _gain(task: str, cells: Sequence[Scored], over: Kind, doubled: bool, on: Literal["test", "dev"]) -> Gain | None:
+def _gain(task: str, cells: Sequence[Scored], over: StepKind, doubled: bool, on: Literal["test", "dev"]) -> Gain | None:
     pairs = []
     for model in sorted({each.model for each in cells}):
         mine = [each for each in cells if each.model == model and (on == "test" or each.dev is not None)]
-        combined = [each for each in mine if each.kind == "pw"]
-        single = [each for each in mine if each.strategy == over or (doubled and each.kind == over)]
+        combined = [cell for cell in mine if cell.kinds > {over.letter}]
+        alone = [cell for cell in mine if cell.kinds == {over.letter}]
+        single = [cell for cell in alone if doubled or cell.strategy == over.letter]
         if combined and single:
             top, other = (max(side, key=lambda each: _merit(each, on)) for side in (combined, single))
             if other.score > 0:

@@ -17,8 +17,8 @@ from ..results.cell_results import CellResult, StepRecord
 from ..results.statuses import NOT_RUN, VERDICT_WORDS
 from ..results.traces import DemoRecord
 from .cells import title
-from .charts import costs, curves, losses, scores
-from .gains import KINDS, Gain
+from .charts import costs, curves, losses, scores, step_colours
+from .gains import Gain
 from .model import CellView, ModelView, Report
 from .payload import cell_block, docs_block, pack
 from .side_effects import COLUMNS, NOTE, side_effect_rows
@@ -45,7 +45,7 @@ def html(report: Report) -> str:
     import jinja2  # with the chart library, an extra
 
     anchors = {cell.id: f"cell-{number}" for number, cell in enumerate(report.cells)}
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = _asset("page.css") + step_colours(report.kinds), _asset("page.js")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(plain=plain, block=block, title=title, percent=_percent, points=_points)
     raw = environment.filters["safe"]
@@ -101,9 +101,9 @@ def _tasks(report: Report, raw: Any) -> list[dict[str, Any]]:
         tasks.setdefault(task.task, []).append(
             {
                 "model": task.model,
-                "scores": raw(scores(task)),
+                "scores": raw(scores(task, report.kinds)),
                 "curves": raw(curves(task)),
-                "costs": raw(costs(task)),
+                "costs": raw(costs(task, report.kinds)),
                 "losses": raw(losses(task)),
                 "readings": task.readings,
             }
@@ -114,7 +114,7 @@ def _tasks(report: Report, raw: Any) -> list[dict[str, Any]]:
 def _gain(gain: Gain) -> dict[str, Any]:
     return {
         "task": gain.task,
-        "over": KINDS[gain.over],
+        "over": gain.over.only,
         "rule": "best of single and doubled" if gain.doubled else "single only",
         "picked": gain.picked_on,
         "percent": f"{100 * gain.percent:+.1f} %",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from ..pipeline.steps import KINDS, Kinds, parts_after
 from ..pipeline.strategy import Strategy
 from ..results.cell_results import CellResult, SeedResult, StepRecord
 from .cells import rank
@@ -17,7 +18,7 @@ class Reading:
     """One program, named by the steps that made it; scores are means over seeds, None where unknown.
 
     `train` was sampled while traces for the next step were made, on `train_n` examples: T before a p, all of train
-    before a w. `trained_on` says that a weight step has seen V, so that its score there is not held out.
+    before a w. `trained_on` says that a step which trains weights has seen V, so that its score there is not held out.
     """
 
     program: str
@@ -39,23 +40,23 @@ class Reading:
         return train, valid, dev
 
 
-def readings(results: Sequence[CellResult]) -> list[Reading]:
+def readings(results: Sequence[CellResult], kinds: Kinds = KINDS) -> list[Reading]:
     """The programs of one task and model, the paper's strategies first."""
     names = {"zero"}
     for result in results:
         names |= {Strategy(path).id for path in Strategy.of(result.strategy).prefixes()}
         names.add(result.strategy)
-    return [_reading(name, results) for name in sorted(names, key=rank)]
+    return [_reading(name, results, kinds) for name in sorted(names, key=rank)]
 
 
-def _reading(program: str, results: Sequence[CellResult]) -> Reading:
+def _reading(program: str, results: Sequence[CellResult], kinds: Kinds) -> Reading:
     path = "" if program == "zero" else program
     steps = {(seed.seed, step.path): step for result in results for seed in result.seeds for step in seed.steps}
     after = [step for (_, name), step in steps.items() if name[:-1] == path and step.train_score is not None]
     # Before a weight step all of train was run, before a prompt step only T.
     widest = max((step.train_n for step in after), default=0)
     train = [step.train_score for step in after if step.train_n == widest and step.train_score is not None]
-    valid = [each for (_, name), step in steps.items() for each in _on_valid(path, name, step)]
+    valid = [each for (_, name), step in steps.items() for each in _on_valid(path, name, step, kinds)]
     cell = next((each for each in results if each.strategy == program and not each.refused), None)
     tested = cell is not None and all(seed.selected in (program, "") for seed in cell.seeds)
     return Reading(
@@ -64,17 +65,17 @@ def _reading(program: str, results: Sequence[CellResult]) -> Reading:
         train_n=widest,
         valid=fmean(score for score, _ in valid) if valid else None,
         valid_n=max((n for _, n in valid), default=0),
-        trained_on="w" in path,
+        trained_on=any("training" in kinds[letter].needs for letter in path),
         dev=_mean(results, lambda seed: seed.dev_scores.get(program)),
         test=cell.score if cell and tested else None,
     )
 
 
-def _on_valid(path: str, name: str, step: StepRecord) -> list[tuple[float, int]]:
+def _on_valid(path: str, name: str, step: StepRecord, kinds: Kinds) -> list[tuple[float, int]]:
     """What a step p says of the program at `path`: its choice, or the arm without demos for what it started from."""
     if name == path and step.chosen in step.valid_scores:
         return [(step.valid_scores[step.chosen], step.valid_n)]
-    bare = not path.endswith("p")  # the program before it has no demos, so that arm is the program
+    bare = "demos" not in parts_after(path, kinds)  # then the arm without demos is the program
     if name[:-1] == path and bare and "zero" in step.valid_scores:
         return [(step.valid_scores["zero"], step.valid_n)]
     return []

@@ -180,4 +180,4 @@ class Report:
     run: Mapping[str, Any]
     """When, where and with which options."""
     kinds: Kinds
-    """The kinds of step that its strategies name."""
+    """The built-in kinds of step, and the others that its strategies name."""

@@ -12,7 +12,7 @@ from .cells import title
 from .model import CellView, ModelView, Report
 from .side_effects import NOTE as OTHERS
 from .side_effects import side_effect_sentences, side_effect_table
-from .summary import NOTE, gain_sentences, gain_table
+from .summary import gain_sentences, gain_table, note
 
 Paint = Callable[[str, str], str]
 """(text, what it means) -> text for a terminal with colours. Meanings: best, bad, dim."""
@@ -87,12 +87,12 @@ def lines(report: Report, style: Style | None = None) -> Iterator[str]:
     yield from fit((*notes.legend, *notes.remarks), style)
     if style.verbosity > 0:
         yield from fit(notes.seeds, style)
-    gained = [_spelled(line, style) for line in gain_table(report.gains)]
+    gained = [_spelled(line, style) for line in gain_table(report.gains, report.kinds)]
     narrow = _narrow(gained, style)
     if gained and narrow:
         yield from ("", *gained)
     if gained:
-        yield from fit([NOTE], style)
+        yield from fit([note(report.gains, report.kinds)], style)
     if style.verbosity > 0 or not narrow:
         yield from fit(gain_sentences(report.gains), style)
     yield from fit((factorial.sentence() for factorial in report.factorials), style)

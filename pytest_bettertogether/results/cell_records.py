@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..pipeline.steps import StepKind
 from .cell_results import CellResult, Usage
 from .json_values import from_json
 from .side_effects import Ability
@@ -74,6 +75,8 @@ class CellRecord:
     line: int = 0
     abilities: tuple[Ability, ...] = ()
     """What else changed: lm-eval tasks that its test has measured."""
+    kinds: tuple[StepKind, ...] = ()
+    """What those steps of its strategy say of themselves that are not built in."""
 
     @property
     def id(self) -> str:
