@@ -16,12 +16,11 @@ if find_spec("vl_convert"):
 if find_spec("hypothesis"):
     import hypothesis
 
-    FUZZ = int(os.environ.get("BT_FUZZ", "1"))
-    """`tox -e fuzz` is the long form: so many times the examples that a test asks for by default."""
     SLOW = [hypothesis.HealthCheck.too_slow]  # by the clock, as the deadline is
-    for name, times in {"suite": 1, "fuzz": FUZZ}.items():
-        hypothesis.settings.register_profile(name, deadline=None, suppress_health_check=SLOW, max_examples=100 * times)
-    hypothesis.settings.load_profile("fuzz" if FUZZ > 1 else "suite")
+    FUZZ = int(os.environ.get("BT_FUZZ", "100"))
+    """Inputs that a property test tries where it does not say itself; `tox -e fuzz` is the long form."""
+    hypothesis.settings.register_profile("fuzz", deadline=None, suppress_health_check=SLOW, max_examples=FUZZ)
+    hypothesis.settings.load_profile("fuzz")
 
 TOOLS = [name for name in ("hypothesis", "jsonschema", "xdist") if not find_spec(name)]
 """What is missing of the extra `test`."""
