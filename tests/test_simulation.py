@@ -1,6 +1,8 @@
 """The short form of `python tests/simulation.py`: the gate keeps its word where that is soon seen."""
 
+import numpy as np
 import pytest
+import session_simulation
 from simulation import (
     CLUSTERED,
     INDEPENDENT,
@@ -53,3 +55,18 @@ def test_it_prints_what_was_found_and_the_same_each_time():
     assert len(false_alarm_table(cells).splitlines()) == 2 + len(SETTINGS) + 1  # heads, one each, one exact
     assert len(power_table(cells, 1, 24).splitlines()) == 2 + len(SETTINGS)
     assert all(str(check).startswith(("PASS ", "FAIL ")) for check in checks(cells))
+
+
+@pytest.mark.parametrize("setting", session_simulation.SETTINGS, ids=lambda setting: setting.name)
+def test_a_session_draws_its_cells_and_judges_each_by_the_others(setting):
+    rng = np.random.default_rng(0)
+    assert len(session_simulation.session(rng, setting, 20, 3)) == 3
+    now, before = session_simulation.draw(rng, setting, 20, 0.1)
+    assert (len(now), len(before)) == (setting.now, setting.before)
+    assert {len(seed) for seed in (*now, *before)} == {20}
+
+
+def test_seeds_in_two_modes_do_not_make_sessions_red():
+    modes = next(setting for setting in session_simulation.SETTINGS if "modes" in setting.name)
+    assert session_simulation.alarms(modes, 200, 6, 60) <= session_simulation.allowed(60)
+    assert session_simulation.found(modes, 200, 1, 20) > 0.1
