@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="engine tests need the hf extra")
 
-from pytest_bettertogether.engines.hf.sampling import choose, gumbel  # noqa: E402
+from pytest_bettertogether.engines.hf.sampling import gumbel, sample_tokens  # noqa: E402
+from pytest_bettertogether.pipeline.recipe import Sampling  # noqa: E402
 
 
 def keys(*values):
@@ -28,7 +29,8 @@ def test_these_very_numbers_are_frozen():
 def test_tokens_are_drawn_with_the_models_probabilities():
     probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05])
     n = 20_000
-    drawn = choose(probabilities.log().expand(n, 4), torch.arange(n), torch.zeros(n, dtype=torch.int64), 1.0, 1.0)
+    logits, zeros = probabilities.log().expand(n, 4), torch.zeros(n, dtype=torch.int64)
+    drawn = sample_tokens(logits, torch.arange(n), zeros, Sampling(1.0, 1.0))
     counts = drawn.bincount(minlength=4)
     chi2 = ((counts - n * probabilities) ** 2 / (n * probabilities)).sum().item()
     assert (
@@ -38,18 +40,18 @@ def test_tokens_are_drawn_with_the_models_probabilities():
 
 def test_temperature_sharpens():
     logits = torch.tensor([1.0, 0.0]).expand(5000, 2)
-    drawn = choose(logits, torch.arange(5000), torch.zeros(5000, dtype=torch.int64), 0.5, 1.0)
+    drawn = sample_tokens(logits, torch.arange(5000), torch.zeros(5000, dtype=torch.int64), Sampling(0.5, 1.0))
     assert drawn.float().mean().item() == pytest.approx(1 / (1 + math.exp(2)), abs=0.02)
 
 
 def test_temperature_0_is_greedy():
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
-    assert choose(logits, keys(1, 2), keys(0, 0), 0.0, 0.5).tolist() == [1, 0]
+    assert sample_tokens(logits, keys(1, 2), keys(0, 0), Sampling(0.0, 0.5)).tolist() == [1, 0]
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it():
     logits = torch.tensor([0.15, 0.5, 0.05, 0.3]).log().expand(2000, 4)
     zeros = torch.zeros(2000, dtype=torch.int64)
-    assert set(choose(logits, torch.arange(2000), zeros, 1.0, 0.7).tolist()) == {1, 3}
-    assert set(choose(logits, torch.arange(2000), zeros, 1.0, 0.9).tolist()) == {0, 1, 3}
-    assert set(choose(logits, torch.arange(2000), zeros, 1.0, 0.01).tolist()) == {1}
+    assert set(sample_tokens(logits, torch.arange(2000), zeros, Sampling(1.0, 0.7)).tolist()) == {1, 3}
+    assert set(sample_tokens(logits, torch.arange(2000), zeros, Sampling(1.0, 0.9)).tolist()) == {0, 1, 3}
+    assert set(sample_tokens(logits, torch.arange(2000), zeros, Sampling(1.0, 0.01)).tolist()) == {1}

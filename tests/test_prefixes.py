@@ -68,7 +68,7 @@ def plainly(engine, prompt, sampling, adapter):
         for position in range(sampling.max_tokens):
             logits = model(input_ids=tokens, past_key_values=cache, use_cache=True).logits[:, -1]
             keys, places = torch.tensor([prompt.noise]), torch.tensor([position])
-            tokens = noise.choose(logits, keys, places, sampling.temperature, sampling.top_p)[:, None]
+            tokens = noise.sample_tokens(logits, keys, places, sampling)[:, None]
             new.append(int(tokens))
             said = engine.tokenizer.decode(new, skip_special_tokens=True)
             if new[-1] in engine.ends or any(stop in said for stop in prompt.stop):
@@ -91,14 +91,14 @@ def test_completions_are_those_of_each_prompt_by_itself(engine, adapter, wave, s
 
 def bits(engine, used, monkeypatch):
     """Everything a call computes, to the last bit: logits of each step, likelihoods, completions."""
-    seen, choose = [], noise.choose
+    seen, choose = [], noise.sample_tokens
 
     def watched(logits, *args):
         seen.append(logits.clone())
         return choose(logits, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(noise, "choose", watched)
+        patch.setattr(noise, "sample_tokens", watched)
         completions = [engine.generate(wave, WARM, used) for wave in (WAVE, TEXTS)]
     return seen, completions, engine.loglikelihood(CHOICES, used)
 
@@ -134,7 +134,7 @@ def test_what_is_kept_changes_no_bit(engine, adapter, tmp_path, monkeypatch):
 def test_a_call_that_was_broken_off_leaves_nothing_wrong_behind(engine, monkeypatch):
     engine.prefixes = Prefixes()
     whole = bits(engine, None, monkeypatch)
-    engine.prefixes, calls, choose = Prefixes(), [], noise.choose
+    engine.prefixes, calls, choose = Prefixes(), [], noise.sample_tokens
 
     def breaks(*args):
         calls.append(args)
@@ -143,7 +143,7 @@ def test_a_call_that_was_broken_off_leaves_nothing_wrong_behind(engine, monkeypa
         return choose(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(noise, "choose", breaks)
+        patch.setattr(noise, "sample_tokens", breaks)
         with pytest.raises(KeyboardInterrupt):
             engine.generate(WAVE, WARM)
     assert same(bits(engine, None, monkeypatch), whole)
@@ -170,13 +170,13 @@ def test_a_wave_runs_its_prefix_once_and_later_waves_not_at_all(engine, monkeypa
 
 
 def test_no_line_is_computed_for_a_row_that_is_finished(engine, monkeypatch):
-    steps, choose = [], noise.choose
+    steps, choose = [], noise.sample_tokens
 
     def watched(logits, *args):
         steps.append(len(logits))
         return choose(logits, *args)
 
-    monkeypatch.setattr(noise, "choose", watched)
+    monkeypatch.setattr(noise, "sample_tokens", watched)
     before = replace(engine.counts)
     for prompts in (WAVE, TEXTS):
         steps.clear()

@@ -1,8 +1,9 @@
-"""Models of your own: the root conftest.py of a project."""
+"""Models and reports of your own: the root conftest.py of a project."""
 
 from pathlib import Path
 
 import pytest
+from csv_report import csv_report
 
 from pytest_bettertogether.engines.registry import TINY
 
@@ -13,3 +14,8 @@ def pytest_bettertogether_models(register):
         "tuned", str(Path(TINY.path)), recipe=TINY.recipe.override({"search.candidates": 2}), abilities=frozenset()
     )
     register("nearest", "nowhere", backend="nearest_engine:Nearest")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_bettertogether_reports(register):
+    register("csv", csv_report)

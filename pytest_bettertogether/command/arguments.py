@@ -6,7 +6,6 @@ What they return stays plain strings and numbers: xdist sends options to its wor
 import argparse
 from collections.abc import Callable
 
-REPORTS = ("json", "md", "html")
 DIGITS = 12
 """Digits of the largest whole number that is read: more are a slip, and Python refuses thousands of them."""
 SEEDS = 1000
@@ -74,14 +73,6 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{short(text)}: expected a number") from None
-
-
-def report(text: str) -> str:
-    """KIND:PATH."""
-    kind, colon, path = text.partition(":")
-    if kind not in REPORTS or not colon or not path:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected {' or '.join(f'{each}:PATH' for each in REPORTS)}")
-    return text
 
 
 def assignment(text: str) -> str:

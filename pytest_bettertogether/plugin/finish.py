@@ -38,7 +38,7 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
     report = session.report = build(session.records, _run(config, started), root)
     for kind, path in settings.reports:
         try:
-            lines += publish(kind, path, report)
+            lines += publish(kind, path, report, settings.outlets)
         except Exception as error:  # whatever a template or a chart library raises: the other reports are still written
             said = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             lines.append(f"{kind} report NOT written to {path}: {said}")

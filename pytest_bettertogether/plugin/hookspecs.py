@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # every pytest run loads this module
     from ..pipeline.recipe import Recipe
+    from ..report.model import Report
 
 
 class RegisterModel(Protocol):
@@ -53,4 +54,18 @@ def pytest_bettertogether_steps(register: Callable[[Any], None]) -> None:
 
     A step is an object as `pytest_bettertogether.optimize.step.Step` describes it. A package needs no hook: it
     names its step as an entry point of the group `pytest_bettertogether.steps`.
+    """
+
+
+def pytest_bettertogether_reports(register: "Callable[[str, Callable[[Report], str]], None]") -> None:
+    """Let --bt-report name further kinds of report; called once, before tests are collected.
+
+    In the root conftest.py (one further down is read too late), or in a plugin::
+
+        @pytest.hookimpl(optionalhook=True)  # lets `pytest -p no:bettertogether` work
+        def pytest_bettertogether_reports(register):
+            register("csv", csv_report)  # --bt-report=csv:PATH
+
+    The function is given a `pytest_bettertogether.report.model.Report`, which holds all that reports show, and returns
+    the text of the file.
     """

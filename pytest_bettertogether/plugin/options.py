@@ -152,9 +152,9 @@ OPTIONS = (
     Option(
         "report",
         "Write a report when all is done: html:PATH (one file, opens offline), md:PATH, or json:PATH (schema 1, with a "
-        "folder of samples as JSON lines beside it); repeatable (default: none).",
+        "folder of samples as JSON lines beside it), or a kind that a conftest.py registers; repeatable (default: "
+        "none).",
         "KIND:PATH",
-        arguments.report,
         many=True,
     ),
     Option(

@@ -20,6 +20,8 @@ from ..pipeline.steps import Kinds
 from ..pipeline.strategy import Strategy
 from ..pipeline.where import Where
 from .options import OPTIONS, Option
+from .outlets import BUILT_IN as BUILT_IN_REPORTS
+from .outlets import Outlet, read_outlets
 from .placement import check
 from .steps import read_steps
 
@@ -71,6 +73,8 @@ class Settings:
     """Run tasks on models that cannot do what they need."""
     reports: tuple[tuple[str, Path], ...]
     """(kind, file) of each report to write."""
+    outlets: Mapping[str, Outlet]
+    """What writes the kinds of report that are not built in."""
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -81,6 +85,7 @@ def read_settings(config: pytest.Config) -> Settings:
     offline = _offline(config)
     steps = read_steps(config)
     models = _models(config, value, offline, own_values(steps))
+    outlets = read_outlets(config)
     check(config, sum(model.backend != "server" for model in models))
     return Settings(
         models=models,
@@ -107,7 +112,8 @@ def read_settings(config: pytest.Config) -> Settings:
         offline=offline,
         where=_where(config, value["data-dir"], value["retrieval"]),
         force=config.getoption("--bt-force"),
-        reports=tuple(_destination(config, text) for text in dict.fromkeys(value["report"] or ())),
+        reports=tuple(_destination(config, text, outlets) for text in dict.fromkeys(value["report"] or ())),
+        outlets=outlets,
     )
 
 
@@ -244,9 +250,12 @@ def _export(config: pytest.Config, written: str | None) -> Path | None:
     return folder
 
 
-def _destination(config: pytest.Config, text: str) -> tuple[str, Path]:
+def _destination(config: pytest.Config, text: str, outlets: Iterable[str]) -> tuple[str, Path]:
     kind, _, written = text.partition(":")
     origin = _origin(config, "report")
+    kinds = (*BUILT_IN_REPORTS, *outlets)
+    if kind not in kinds or not written:
+        raise pytest.UsageError(f"{origin}: {text!r}: expected {' or '.join(f'{known}:PATH' for known in kinds)}")
     path = _path(origin, config.invocation_params.dir, written)
     path = path.parent.resolve() / path.name  # without what goes up and down again; a link in its place stays one
     lacking = missing(kind)

@@ -148,7 +148,7 @@ def complete(
     alive = list(range(len(rows)))  # which row each line of the batch belongs to
     for position in range(sampling.max_tokens):
         places = torch.full_like(keys, position)
-        chosen = noise.choose(batch.logits, keys, places, sampling.temperature, sampling.top_p)
+        chosen = noise.sample_tokens(batch.logits, keys, places, sampling)
         counts.drawn += len(chosen)
         gone = []
         for line, token in enumerate(chosen.tolist()):

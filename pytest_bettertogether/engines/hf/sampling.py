@@ -7,22 +7,30 @@ size or on what was sampled before elsewhere.
 import torch
 from torch import Tensor
 
+from ...pipeline.recipe import Sampling
+
 _GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio, as a signed 64-bit integer
 _MIX_A = -0x40A7B892E31B1A47
 _MIX_B = -0x6B2FB644ECCEEE15
 
 
-def choose(logits: Tensor, keys: Tensor, positions: Tensor, temperature: float, top_p: float) -> Tensor:
-    """The next token of each row.
+def sample_tokens(logits: Tensor, keys: Tensor, positions: Tensor, sampling: Sampling) -> Tensor:
+    """Draw the next token of each row.
 
-    logits: (rows, vocabulary) float; keys: (rows,) int64, one per prompt; positions:
-    (rows,) int64, new tokens so far. Returns (rows,) int64. Temperature 0 is greedy.
+    Args:
+        logits: (rows, vocabulary), float.
+        keys: (rows,), int64: the noise of each prompt.
+        positions: (rows,), int64: how many new tokens there are so far.
+        sampling: Temperature 0 is greedy.
+
+    Returns:
+        (rows,), int64.
     """
-    if temperature == 0.0:
+    if sampling.temperature == 0.0:
         return logits.argmax(dim=-1)
-    scaled = logits.float() / temperature
-    if top_p < 1.0:
-        scaled = _nucleus(scaled, top_p)
+    scaled = logits.float() / sampling.temperature
+    if sampling.top_p < 1.0:
+        scaled = _nucleus(scaled, sampling.top_p)
     return (scaled + gumbel(keys, positions, logits.shape[-1])).argmax(dim=-1)
 
 
