@@ -137,6 +137,12 @@ def test_a_model_registered_twice_is_exit_4(suite):
         ),
         ("return self.say(number=number)", "return number", ["*never called a predictor on example '81'*"]),
         ("return self.say(number=number)", "self.say(number=number)", ["*returned None on example '81': return the*"]),
+        (
+            "return self.say(number=number)",
+            "while self.say(number=number): pass",
+            ["*Parity.forward made 200 calls and searches on example '81' and asks for one more: end its loop, or,*"],
+        ),
+        ("def forward", "async def forward", ["*Parity.forward is async (on example '81' it returned a coroutine)*"]),
         ("def forward(self, number)", "def forward(self, n)", ["*forward takes n, but example '81' has*"]),
         ('"number -> parity"', '"number - parity"', ["*signature 'number - parity': expected *"]),
     ],

@@ -1,11 +1,17 @@
 """The lock-step runner: naive programs, batched calls."""
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
 import pytest
 
-from pytest_bettertogether import Example, Predict, Prediction, Program
+from pytest_bettertogether import Example, Predict, Prediction, Program, Retrieve
 from pytest_bettertogether.engines.protocol import Completion
 from pytest_bettertogether.pipeline.errors import DataError, ProgramError
 from pytest_bettertogether.pipeline.forms import FORMS
+from pytest_bettertogether.pipeline.recipe import Recipe
 from pytest_bettertogether.pipeline.state import ProgramState
 from pytest_bettertogether.running import lockstep
 from pytest_bettertogether.running.lockstep import run_program
@@ -183,3 +189,167 @@ def test_a_value_that_no_prompt_shows_is_named_by_row_predictor_and_field(value,
     examples = [Example.of({"id": f"r{n}", "question": each}) for n, each in enumerate(["q", "q", value])]
     with pytest.raises(ProgramError, match=rf"Asks: predictor 'say' on example 'r2': field 'question' is {kind}"):
         run_program(Asks(), ProgramState(), examples, lambda prompts: [], seed=0, form=FORMS["chat"])
+
+
+def runs_of(program, examples=EXAMPLES, engine=None, **more):
+    return run_program(program, ProgramState(), examples, engine or Engine(), seed=0, form=FORMS["chat"], **more)
+
+
+def once_too_often(self, n):
+    for _ in range(4):
+        out = self.end(n=n)
+    return out
+
+
+def for_ever(self, n):
+    while True:
+        self.end(n=n)
+
+
+def whatever_is_raised(self, n):
+    while True:
+        with suppress(Exception):
+            self.end(n=n)
+
+
+def by_searching(self, n):
+    self.end(n=n)
+    while True:
+        self.find("x")
+
+
+@pytest.mark.parametrize("forward", [once_too_often, for_ever, whatever_is_raised, by_searching])
+def test_a_program_that_calls_without_end_is_stopped_and_the_limit_can_be_raised(forward):
+    engine, program = Engine(), failing(forward)
+    program.find = Retrieve(lambda queries, k: [["found"]] * len(queries))
+    said = (
+        r"Mine.forward made 3 calls and searches on example '0' and asks for one more: end its loop, or, if it is to "
+        r"make so many, allow more with --bt-set=max_calls=6 or recipe=\{'max_calls': 6\} in its Task"
+    )
+    with pytest.raises(ProgramError, match=said):
+        runs_of(program, EXAMPLES[:2], engine, max_calls=3)
+    assert len(engine.waves) <= 3
+    if forward is once_too_often:
+        assert [len(run.trace) for run in runs_of(program, EXAMPLES[:2], max_calls=4)] == [4, 4]
+
+
+def test_by_default_a_program_that_never_ends_makes_as_many_calls_as_the_recipe_says():
+    engine = Engine()
+    with pytest.raises(ProgramError, match=f"made {Recipe().max_calls} calls"):
+        runs_of(failing(for_ever), EXAMPLES[:1], engine)
+    assert len(engine.waves) == Recipe().max_calls == 200
+
+
+def in_a_pool(self, n):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(self.end, n=n).result()
+
+
+def in_a_thread_that_is_waited_for(self, n):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(self.end(n=n)), name="mine")
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def in_a_loop(self, n):
+    async def later():
+        return self.end(n=n)
+
+    return asyncio.run(later())
+
+
+def in_a_thread_of_a_loop(self, n):
+    return asyncio.run(asyncio.to_thread(self.end, n=n))
+
+
+def in_a_loop_that_gathers_errors(self, n):
+    async def all_of_them():
+        async def later():
+            return self.end(n=n)
+
+        return await asyncio.gather(later(), later(), return_exceptions=True)
+
+    asyncio.run(all_of_them())
+    return Prediction(answer="fine")
+
+
+async def as_a_coroutine(self, n):
+    return self.end(n=n)
+
+
+INSTEAD = "in forward itself, one after another: the runner sends the calls of all examples to the model together"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # a thread of the program's own
+@pytest.mark.parametrize(
+    ("forward", "said"),
+    [
+        (in_a_pool, "a predictor or search was called in the thread 'ThreadPool.*', which no program runs in"),
+        (in_a_thread_that_is_waited_for, "IndexError.* on example '0'"),  # the thread's own error says the rest
+        (in_a_loop, r"called a predictor or search in an event loop \(asyncio\) on example '0'"),
+        (in_a_thread_of_a_loop, "called a predictor or search in another thread on example '0'"),
+        (in_a_loop_that_gathers_errors, r"in an event loop \(asyncio\) on example '0'"),
+        (as_a_coroutine, r"Mine.forward is async \(on example '0' it returned a coroutine\): write `def forward`"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_calls_from_threads_and_event_loops_are_refused_in_a_sentence(forward, said):
+    with pytest.raises(ProgramError, match=said) as refused:
+        runs_of(failing(forward), EXAMPLES[:3])
+    if forward is not in_a_thread_that_is_waited_for:
+        assert INSTEAD in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_is_not_waited_for_says_so_itself(monkeypatch):
+    said = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: said.append(str(args.exc_value)))
+
+    def forward(self, n):
+        thread = threading.Thread(target=self.end, kwargs={"n": n}, name="mine")
+        thread.start()
+        thread.join()
+        return Prediction(answer="fine")
+
+    with pytest.raises(ProgramError, match=r"never called a predictor on example '0' \(calls in other threads do not"):
+        runs_of(failing(forward), EXAMPLES[:1])
+    assert said == [
+        f"a predictor or search was called in the thread 'mine', which no program runs in: call them {INSTEAD}"
+    ]
+
+
+def test_programs_run_inside_of_an_event_loop_such_as_a_notebooks():
+    async def cell():
+        return runs_of(Countdown())
+
+    assert asyncio.run(cell()) == runs_of(Countdown())
+
+
+class Hoarder(Program):
+    """Keeps what it is at on itself, in every way that a stranger may."""
+
+    def __init__(self):
+        self.step, self.inner, self.seen, self.count, self.notes = Predict("n -> n_next"), Countdown(), [], 0, {}
+        self.same = self.inner
+
+    def forward(self, n):
+        self.n = self.inner.n = n
+        for _ in range(3):
+            self.count += 1
+            self.seen.append(self.step(n=self.n).n_next)
+            self.notes[self.n] = self.count
+        assert self.same is self.inner
+        return Prediction(answer=[self.n, self.inner.n, self.count, self.seen, self.notes])
+
+
+def test_what_a_program_writes_to_itself_is_seen_by_no_other_example():
+    program = Hoarder()
+    before = {name: repr(value) for name, value in vars(program).items()}
+    runs = runs_of(program)
+    for n, run in enumerate(runs):
+        n_next = str(n - 1)
+        assert run.prediction.answer == [str(n), str(n), 3, [n_next] * 3, {str(n): 3}]
+        assert {call.predictor for call in run.trace} == {"step"}
+    assert {name: repr(value) for name, value in vars(program).items()} == before

@@ -5,6 +5,7 @@ inputs to whoever runs the program (`running`) and gets its outputs back.
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from .errors import ProgramError
 from .fixed import fixed
 from .where import Where
 
@@ -150,7 +152,7 @@ class Predict:
             raise TypeError(f"predictor takes {', '.join(sorted(wanted))}: {'; '.join(problem)}")
         ask = _ask.get(None)
         if ask is None:
-            raise RuntimeError("no model is running this program: call it through evaluate() or better_together()")
+            raise _nobody_runs_this("no model")
         return ask(self, inputs)
 
 
@@ -219,15 +221,16 @@ class Retrieve:
         __tracebackhide__ = True
         seek = _seek.get(None)
         if seek is None:
-            raise RuntimeError("nothing is running this program: call it through evaluate() or better_together()")
+            raise _nobody_runs_this("nothing")
         return seek(self, query)
 
 
 class Program:
     """A language-model pipeline: predictors as attributes, and a `forward` in naive Python, one example at a time.
 
-    What optimisation changes (demos, weights) is kept outside, in a `ProgramState`:
-    a program object is never modified.
+    What optimisation changes (demos, weights) is kept outside, in a `ProgramState`: a program object is never modified.
+    `forward` may keep things on `self` while it runs: each example has a copy of the program to itself, which is thrown
+    away. Objects that attributes hold, other than programs, lists, dicts and sets, are shared by all examples.
     """
 
     # *args too, though inputs are passed by name: type checkers then let a program name and type the inputs it takes.
@@ -253,6 +256,22 @@ class Program:
                 yield from (
                     (f"{name}.{i}", each) for i, each in enumerate(value) if isinstance(each, Predict | Retrieve)
                 )
+
+
+ONE_AFTER_ANOTHER = (
+    "call them in forward itself, one after another: the runner sends the calls of all examples to the model together"
+)
+"""What to do in place of threads and event loops."""
+
+
+def _nobody_runs_this(nothing: str) -> Exception:
+    """Return the error for a call that no runner hears; in a thread, the likely cause is that forward started it."""
+    thread = threading.current_thread()
+    if thread is threading.main_thread():
+        return RuntimeError(f"{nothing} is running this program: call it through evaluate() or better_together()")
+    return ProgramError(
+        f"a predictor or search was called in the thread {thread.name!r}, which no program runs in: {ONE_AFTER_ANOTHER}"
+    )
 
 
 Ask = Callable[[Predict, Mapping[str, Any]], Prediction]

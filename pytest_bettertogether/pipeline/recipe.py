@@ -106,6 +106,9 @@ class Recipe:
     """Sampling while candidates and finished programs are scored."""
     threshold: float = 1.0
     """The metric value from which a trace passes (the paper's λ)."""
+    max_calls: int = 200
+    """Predictor calls and searches of one program run, at most: a program that asks for more is taken for one that
+    never ends. No result depends on a limit that no run reaches, so that no key of the journal holds it."""
     prompt: str = "chat"
     """The prompt's form: chat (messages through the model's own template), or raw (one text without markup, as DSPy
     wrote it in 2024 and the paper probably used it)."""
@@ -123,6 +126,7 @@ class Recipe:
         _check(self, prompt=self.prompt in FORMS)
         dtype = self.dtype in ("auto", "float32", "bfloat16", "float16")
         _check(self, threshold=0 < self.threshold <= 1, threads=self.threads >= 1, rows=self.rows >= 1, dtype=dtype)
+        _check(self, max_calls=self.max_calls >= 1)
 
     def override(self, values: Mapping[str, Any]) -> "Recipe":
         """This recipe with some values replaced, named by dotted path: `{"lora.rank": 8}`.

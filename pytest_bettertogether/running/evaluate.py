@@ -101,7 +101,9 @@ class Experiment:
             self.progress.generated(sum(each.completion_tokens for each in completions))
             return completions
 
-        runs = run_program(self.program, state, examples, generate, seed, self.form, attempt, self.searches)
+        runs = run_program(
+            self.program, state, examples, generate, seed, self.form, attempt, self.searches, self.recipe.max_calls
+        )
         self.progress.advance(len(runs))
         return runs
 

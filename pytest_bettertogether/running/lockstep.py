@@ -5,7 +5,8 @@ examples in flight go to the engine as one batch (a wave), then all continue. No
 threads: the order of everything is fixed, and batches are as large as the split.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,12 @@ import greenlet
 from ..engines.protocol import Completion
 from ..pipeline.data import Example, program_inputs
 from ..pipeline.errors import BetterTogetherError, ProgramError
-from ..pipeline.program import Predict, Prediction, Program, Retrieve, running
+from ..pipeline.program import ONE_AFTER_ANOTHER, Predict, Prediction, Program, Retrieve, running
 from ..pipeline.prompt import Form, Prompt, Unparsable, Unshowable
+from ..pipeline.recipe import Recipe
 from ..pipeline.state import ProgramState
 from ..retrieval.searching import Searches
+from .isolation import isolated
 from .seeds import derive
 
 IN_FLIGHT = 2000
@@ -73,13 +76,14 @@ def run_program(
     form: Form,
     attempt: int = 0,
     search: Callable[[Retrieve, Sequence[str]], Sequence[Sequence[str]]] | None = None,
+    max_calls: int = Recipe.max_calls,
 ) -> list[Run]:
     """Run the program on every example, in order of `examples`.
 
     `generate` completes one wave of prompts, which `form` writes; the noise of each is derived from (seed,
     example, predictor, call, attempt). `search` answers the queries that a wave has for one
-    search site. Raises ProgramError for a fault of the program and
-    lets the engine's errors through: neither is ever a score.
+    search site. Raises ProgramError for a fault of the program, of which one is that a run asks for more than
+    `max_calls` calls and searches, and lets the engine's errors through: neither is ever a score.
     """
     names = {id(predictor): name for name, predictor in program.predictors().items()}
     if not names:
@@ -102,6 +106,7 @@ def run_program(
             landed[index] = flight.landed()
         else:
             flying[index] = flight
+            flight.check_calls(max_calls)
 
     try:
         while waiting or flying:
@@ -147,13 +152,13 @@ class _Flight(greenlet.greenlet):
         form: Form,
     ) -> None:
         super().__init__()
-        self.hub = greenlet.getcurrent()
-        self.program, self.state, self.example, self.names = program, state, example, names
+        self.hub, self.loop = greenlet.getcurrent(), _event_loop()
+        self.program, self.state, self.example, self.names = isolated(program), state, example, names
         self.sites, self.form = sites, form
         self.seeks: Retrieve | None = None
         self.trace: list[Call] = []
         self.retrievals: list[Retrieval] = []
-        self.prediction: Prediction | None = None
+        self.prediction: Prediction | Coroutine[Any, Any, Any] | None = None
         self.fault: Exception | None = None
 
     def run(self) -> None:
@@ -163,9 +168,36 @@ class _Flight(greenlet.greenlet):
         except Unparsable:
             pass  # the trace says so: prediction stays None
         except Exception as error:  # whatever the user's code raised: reported below with the example, never a score
-            self.fault = error
+            self.fault = self.fault or error
+
+    def check_calls(self, limit: int) -> None:
+        """Raise ProgramError if the run waits for more than it may ask for.
+
+        It is not raised inside of the run, where a loop that catches all errors would go on.
+        """
+        if len(self.trace) + len(self.retrievals) >= limit:
+            raise ProgramError(
+                f"{type(self.program).__name__}.forward made {limit} calls and searches on example "
+                f"{self.example.id!r} and asks for one more: end its loop, or, if it is to make so many, allow more "
+                f"with --bt-set=max_calls={2 * limit} or recipe={{'max_calls': {2 * limit}}} in its Task"
+            )
+
+    def check_place(self) -> None:
+        """Raise ProgramError for a call that this run cannot wait for; it ends the run, though forward may catch it."""
+        if greenlet.getcurrent() is not self:
+            place = "another thread"
+        elif _event_loop() is not self.loop:
+            place = "an event loop (asyncio)"
+        else:
+            return
+        self.fault = ProgramError(
+            f"{type(self.program).__name__}.forward called a predictor or search in {place} on example "
+            f"{self.example.id!r}: {ONE_AFTER_ANOTHER}"
+        )
+        raise self.fault
 
     def ask(self, predictor: Predict, inputs: Mapping[str, Any]) -> Prediction:
+        self.check_place()
         if id(predictor) not in self.names:
             raise ProgramError("forward calls a predictor that is no attribute of the program: assign it in __init__")
         inputs = deepcopy(inputs)  # a list of passages that the program goes on to add to would change the trace
@@ -192,6 +224,7 @@ class _Flight(greenlet.greenlet):
             ) from None
 
     def seek(self, site: Retrieve, query: str) -> list[str]:
+        self.check_place()
         if id(site) not in self.sites:
             raise ProgramError("forward uses a Retrieve that is no attribute of the program: assign it in __init__")
         if not isinstance(query, str):
@@ -204,16 +237,33 @@ class _Flight(greenlet.greenlet):
 
     def landed(self) -> Run:
         program, where = type(self.program).__name__, f"on example {self.example.id!r}"
+        if isinstance(self.prediction, Coroutine):
+            self.prediction.close()  # else Python warns that nobody has awaited it
+            raise ProgramError(
+                f"{program}.forward is async ({where} it returned a coroutine): write `def forward`, call predictors "
+                f"without await, and {ONE_AFTER_ANOTHER}"
+            )
         if isinstance(self.fault, BetterTogetherError):
             raise self.fault
         if self.fault is not None:
             last = f" after {self.trace[-1].predictor}" if self.trace else ""
             raise ProgramError(f"{program}.forward raised {self.fault!r} {where}{last}") from self.fault
         if not self.trace:
-            raise ProgramError(f"{program}.forward never called a predictor {where}: there is nothing to optimise")
+            raise ProgramError(
+                f"{program}.forward never called a predictor {where} (calls in other threads do not count): there is "
+                "nothing to optimise"
+            )
         if self.prediction is None and not any(call.outputs is None for call in self.trace):
             raise ProgramError(f"{program}.forward returned None {where}: return the prediction")
         if self.prediction is not None and not isinstance(self.prediction, Prediction):
             kind = type(self.prediction).__name__
             raise ProgramError(f"{program}.forward returned a {kind} {where}: return Prediction(answer=...)")
         return Run(self.example, tuple(self.trace), self.prediction, tuple(self.retrievals))
+
+
+def _event_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, as a notebook has one; None if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
