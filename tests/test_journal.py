@@ -1,18 +1,22 @@
 """The journal: nothing is paid for twice, and nothing damaged is believed."""
 
 import errno
+import importlib
+import linecache
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import pytest
 from scripted import Scripted
 
+from pytest_bettertogether.engines.model import Model
 from pytest_bettertogether.engines.protocol import Continuation, Likelihood, Prompt, Training, TrainingRow
+from pytest_bettertogether.engines.registry import engine_key, load
 from pytest_bettertogether.journal.replay import Journaled
 from pytest_bettertogether.journal.store import Journal, damage_line
 from pytest_bettertogether.pipeline.adapter import ADAPTER_FILES, Adapter, adapter_digest
@@ -444,3 +448,67 @@ def test_a_test_of_unknown_weights_replays_within_its_run_alone(journal, told, s
     assert asked == [3, 0, 0 if shared else 3]
     engine.generate(PROMPTS, WARM)  # what optimisation asks is its own
     assert engine.paid.lm_calls == (3 if shared else 9)
+
+
+@dataclass(frozen=True)
+class Longer(Sampling):
+    """Sampling as a later version may have it; its default need not be the value that changes nothing."""
+
+    top_k: int = field(default=0, metadata={"neutral": 0})
+    penalty: float = field(default=0.5, metadata={"neutral": 0.0})
+
+
+@dataclass(frozen=True)
+class Finer(LoraTuning):
+    decay: float = field(default=0.0, metadata={"neutral": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("added", "replayed"),
+    [
+        ({"penalty": 0.0}, True),
+        ({"penalty": 0.0, "top_k": 7}, False),
+        ({}, False),  # the new default is not what earlier versions did
+    ],
+)
+def test_a_field_that_is_added_and_changes_nothing_leaves_completions_valid(journal, added, replayed):
+    Journaled(Engine(journal), journal).generate(PROMPTS, WARM)
+    later = Journaled(Engine(journal), journal)
+    later.generate(PROMPTS, Longer(**asdict(WARM), **added))
+    assert (later.engine.calls == []) == replayed
+
+
+@pytest.mark.parametrize(("decay", "replayed"), [(0.0, True), (0.1, False)])
+def test_a_field_that_is_added_and_changes_nothing_leaves_adapters_valid(journal, decay, replayed):
+    Journaled(Engine(journal), journal).finetune(ROWS, LoraTuning(), 1)
+    later = Journaled(Engine(journal), journal)
+    later.finetune(ROWS, Finer(decay=decay), 1)
+    assert (later.engine.trained == []) == replayed
+
+
+OWN = """
+from scripted import Scripted
+
+class Mine(Scripted):
+    def __init__(self, *model):
+        super().__init__(lambda messages, adapter: answer())
+
+def answer():
+    return "one"
+"""
+
+
+def test_an_engine_of_the_users_own_replays_nothing_that_other_code_said(journal, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    model, keys, said = Model("mine", "", backend="own_engine:Mine"), [], []
+    for code in (OWN, OWN, OWN.replace('"one"', '"three"')):
+        (tmp_path / "own_engine.py").write_text(code)
+        linecache.clearcache()
+        importlib.invalidate_caches()
+        sys.modules.pop("own_engine", None)
+        keys.append(engine_key(model))
+        engine = Journaled(load(model, journal.adapters), journal)
+        said.append((engine.generate(PROMPTS, GREEDY)[0].text, len(engine.engine.calls)))
+    assert said == [("one", 3), ("one", 0), ("three", 3)]
+    assert keys[0] == keys[1] != keys[2]
+    assert "own_engine:" in engine.describe()["code"]

@@ -36,10 +36,11 @@ class EnginesInUse:
             engine = load(model, self.journal.adapters, self._offline)
             if isinstance(engine, Watched):
                 engine.watcher = self._watcher
+            journaled = Journaled(engine, self.journal, self._say, self.budget)
             known = _known(model)
-            if self.journal.get(known) != engine.describe():
-                self.journal.put(known, engine.describe())
-            self._model, self._engine = model, Journaled(engine, self.journal, self._say, self.budget)
+            if self.journal.get(known) != journaled.describe():
+                self.journal.put(known, journaled.describe())
+            self._model, self._engine = model, journaled
         return self._engine
 
     def ahead(self, model: Model) -> Ahead:

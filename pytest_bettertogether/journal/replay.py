@@ -3,14 +3,15 @@
 A key holds everything that could change what is kept under it: the messages as rendered, which is why the
 version of this package is no part of it (a change to programs, prompts or recipes shows in them); sampling and
 noise; adapter; and all that the engine says of itself, down to the revision of our own decode and training loops
-(`LOOPS` in backends/huggingface.py). Where a thing is kept, and what task or strategy wants it, is no part of it.
+(`LOOPS` in engines/hf), and the source of an engine of the user's own. Where a thing is kept, and what task or strategy
+wants it, is no part of it.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ from ..pipeline.adapter import Adapter, adapter_digest
 from ..pipeline.errors import BackendError
 from ..pipeline.prompt import Message
 from ..pipeline.recipe import LoraTuning, Sampling
+from ..pipeline.source_code import class_digests
 from ..results.cell_results import Usage
 from .budget import Budget
 from .store import Journal
 
-KEYS = 3
+KEYS = 4
 """Version of the keys' own form; another one meets nothing that was kept before."""
 
 WORTH_SAYING = 2.0
@@ -62,6 +64,9 @@ class Journaled:
         self.engine, self.journal, self.say = engine, journal, say
         self.budget = budget or Budget()
         self.identity = engine.describe()
+        code = class_digests(type(engine))
+        if code:  # of ours, the revision of the loops tells what matters
+            self.identity = {**self.identity, "code": code}
         self.paid, self.train_steps = Usage(), 0
         if isinstance(engine, Waiting):
             engine.waits = self._engine_waits
@@ -72,7 +77,7 @@ class Journaled:
         return int(getattr(self.engine, "halved", 0))
 
     def describe(self) -> dict[str, str]:
-        """The engine's own description."""
+        """The engine's own description, and of a user's own engine a digest of its source."""
         return self.identity
 
     @property
@@ -138,12 +143,9 @@ class Journaled:
             "completions",
             self.identity,
             adapter=adapter.digest if adapter else "",
-            sampling=asdict(sampling),
+            sampling=keyed(sampling),
             # Greedy tokens need no noise, so that every seed shares them.
-            prompts=[
-                [_turns(each.messages), each.text, each.stop, each.noise if sampling.temperature else 0]
-                for each in prompts
-            ],
+            prompts=[_asked(prompt, noisy=sampling.temperature > 0) for prompt in prompts],
             **({"run": run} if run else {}),
         )
 
@@ -198,9 +200,9 @@ class Journaled:
             "adapter",
             self.identity,
             start=start.digest if start else "",
-            recipe={name: value for name, value in asdict(recipe).items() if name not in UNTRAINED},
+            recipe={name: value for name, value in keyed(recipe).items() if name not in UNTRAINED},
             seed=seed,
-            rows=[[_turns(row.messages), row.text, row.completion] for row in rows],
+            rows=[{**keyed(row), "messages": _turns(row.messages)} for row in rows],
         )
         kept = self._trained(key)
         if kept is not None:
@@ -282,6 +284,25 @@ class OnTest:
     ) -> list[Completion]:
         """Replay what this run was answered, or ask."""
         return self.journaled.generate(prompts, sampling, adapter, self.run)
+
+
+def keyed(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass that a key holds, by name.
+
+    A field that was added later says in its metadata what it is when it changes nothing: `metadata={"neutral": 0}`.
+    It is left out while it is that, whatever its default, so that keys from before it was there stay valid.
+    """
+    kept = {}
+    for field in fields(value):
+        held = getattr(value, field.name)
+        if "neutral" not in field.metadata or held != field.metadata["neutral"]:
+            kept[field.name] = held
+    return kept
+
+
+def _asked(prompt: Prompt, noisy: bool) -> dict[str, Any]:
+    """A prompt as a key holds it."""
+    return {**keyed(prompt), "messages": _turns(prompt.messages), "noise": prompt.noise if noisy else 0}
 
 
 def _turns(messages: Sequence[Message]) -> list[list[str]]:

@@ -1,19 +1,18 @@
 """Metrics: (example, prediction) -> 0...1."""
 
-import inspect
 import math
 import re
 import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from decimal import Decimal
-from hashlib import sha256
 from typing import Any
 
 from .errors import MetricError
 from .program import Prediction
+from .source_code import named_by_source
 
 Metric = Callable[[Mapping[str, Any], Prediction], float]
 
@@ -190,10 +189,4 @@ def metric_name(metric: Metric) -> str:
         return repr(metric)
     if isinstance(identity := getattr(metric, "identity", None), str):  # one that knows better what it depends on
         return identity
-    made_of: Any = metric if inspect.isroutine(metric) else type(metric)
-    name = repr(metric) if is_dataclass(metric) else str(made_of.__qualname__)
-    try:
-        source = inspect.getsource(made_of)
-    except (OSError, TypeError):  # built interactively: there is no source to read
-        return name
-    return f"{name}:{sha256(source.encode()).hexdigest()[:8]}"
+    return named_by_source(metric)

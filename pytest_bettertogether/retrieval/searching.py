@@ -1,7 +1,6 @@
 """The searches of a session: every retriever opened once, asked once per wave; what a server found is kept."""
 
 import hashlib
-import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from ..journal.store import Journal
 from ..pipeline.errors import ProgramError
 from ..pipeline.program import Program, Retrieve, Retriever, Searcher, SearchFunction
+from ..pipeline.source_code import named_by_source
 from ..pipeline.where import Where
 
 KEYS = 1
@@ -25,12 +25,7 @@ class Function:
     @property
     def identity(self) -> str:
         """Name and digest of the source, so that a changed function is noticed."""
-        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
-        try:
-            source = inspect.getsource(self.function)
-        except (OSError, TypeError):  # made interactively, or a callable object: there is no source to read
-            return f"function {name}"
-        return f"function {name}:{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+        return f"function {named_by_source(self.function)}"
 
     def search(self, queries: Sequence[str], k: int) -> Sequence[Sequence[str]]:
         """Whatever the function finds."""
