@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_bettertogether.pipeline.json_values import from_json
 from pytest_bettertogether.results.cell_records import CellRecord, GateRecord
 from pytest_bettertogether.results.cell_results import CellResult, SeedResult, StepRecord
-from pytest_bettertogether.results.json_values import from_json
 from pytest_bettertogether.results.side_effects import Ability
 from pytest_bettertogether.results.traces import CallRecord
 

@@ -1,7 +1,6 @@
 """The subcommands `bettertogether report` and `bettertogether compare`: from JSON reports, without pytest."""
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.extras import missing
+from ..pipeline.json_file import JsonFileError, read_json
 from ..report.comparison import BAD, pairs
 from ..report.comparison_text import comparison_lines
 from ..report.document import DocumentError, read
@@ -84,8 +84,8 @@ def comparison(options: argparse.Namespace) -> int:
 
 def _read(path: Path) -> Report:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        data = read_json(path)
+    except (OSError, JsonFileError) as error:
         raise DocumentError(f"{path}: cannot be read as JSON: {error}") from None
     return read(data, str(path))
 

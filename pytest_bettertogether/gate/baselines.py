@@ -11,12 +11,22 @@ from typing import Any
 from ..pipeline.atomic import write_text
 from ..pipeline.errors import BaselineError
 from ..pipeline.inert_text import plain
+from ..pipeline.json_file import parse_json
 from ..results.cell_results import CellResult
 from ..results.identity import current_identity
 from ..results.side_effects import Ability, Rows
 from .git import show
 
 SCHEMA = 1
+
+FORM_OF_A_CELL = (
+    ("provenance", dict, "an object"),
+    ("identity", dict, "an object"),
+    ("gated", bool, "true or false"),
+    ("refused", str, "a text"),
+    ("harness", dict, "an object"),
+)
+"""The values of a recorded cell that are taken as they stand, and their types."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Source:
         """
         shown = f"{path} at {self.ref}" if self.ref else str(path)
         try:
-            text = show(path, self.ref) if self.ref else path.read_text(encoding="utf-8")
+            text = show(path, self.ref) if self.ref else path.read_bytes()
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, SubprocessError) as error:
@@ -77,11 +87,11 @@ def read(path: Path, task: str = "") -> dict[str, Recorded]:
     return Source().read(path, task)
 
 
-def parse(text: str, shown: str, task: str = "") -> dict[str, Recorded]:
+def parse(text: str | bytes, shown: str, task: str = "") -> dict[str, Recorded]:
     """The cells in a baseline file's text. Raises BaselineError that names the file, the place in it and the remedy."""
     where = ""
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         where = "schema"
         if data["schema"] != SCHEMA:
             raise BaselineError(
@@ -163,10 +173,13 @@ def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_cell(cell: Mapping[str, Any]) -> Recorded:
-    provenance, gated = dict(cell["provenance"]), bool(cell.get("gated", False))
+    for name, kind, expected in FORM_OF_A_CELL:
+        if not isinstance(cell.get(name, kind()), kind):
+            raise TypeError(f"{name} is {plain(repr(cell[name]), 40)}, expected {expected}")
+    provenance, gated = cell["provenance"], cell.get("gated", False)
     identity = current_identity(provenance, cell["identity"])
     if "refused" in cell:
-        return Recorded({}, str(cell["refused"]), identity, provenance, gated)
+        return Recorded({}, cell["refused"], identity, provenance, gated)
     abilities = {name: _read_ability(each) for name, each in cell.get("harness", {}).items()}
     seeds = {int(seed): _unpack(outcomes) for seed, outcomes in cell["seeds"].items()}
     if not seeds or any(len(outcomes) != cell["n"] for outcomes in seeds.values()):

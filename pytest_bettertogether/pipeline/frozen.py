@@ -17,15 +17,14 @@ from .adapter import ADAPTER_FILES, Adapter, adapter_digest
 from .atomic import write_bytes, write_text
 from .errors import ProgramError
 from .forms import FORMS
+from .frozen_file import FrozenFile, check_demos
+from .inert_text import plain
 from .program import Program
 from .prompt import Form
 from .state import ProgramState
 from .strategy import Strategy
 
 FORMAT = 2
-READ = (1, 2)
-"""Formats that are read. Format 1 knew no instructions, nothing that steps keep, and no prompt form: what it says of
-prompts is always the chat form's."""
 CHAT = FORMS["chat"]
 FILE, ADAPTER, CARD = "program.json", "adapter", "README.md"
 
@@ -46,69 +45,76 @@ class Frozen:
 
         Raises ProgramError if they are not those of this program and model, or are not whole.
         """
-        kept = self._read()
-        made = self.form
+        file = self._read()
+        made = self._form_of(file)
         if form and made and form != made:
             raise ProgramError(
                 f"frozen program {self.folder}: it was optimised in the prompt form {made.id}, and the recipe asks in "
                 f'{form.id}: write Task(recipe={{"prompt": "{made.name}"}}), or set --bt-set=prompt={made.name}'
             )
-        written = prompts(self.program(), made or CHAT)
-        try:
-            exported = {name: entry["prompt"] for name, entry in kept["predictors"].items()}
-            state = ProgramState.from_texts(_texts(kept))
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise self._unfit(f"its {FILE} holds no program ({error!r})") from None
+        program = self.program()
+        written = prompts(program, made or CHAT)
+        exported = {name: predictor.prompt for name, predictor in file.predictors.items()}
         if exported != written:
             raise self._unfit(_difference(exported, written))
-        return replace(state, adapter=self._adapter(kept, engine))
+        try:
+            state = file.state()
+            check_demos(state, program.predictors(), made or CHAT)
+        except (ValueError, TypeError) as error:
+            raise self._unfit(f"its {FILE} holds what the program cannot use: {plain(str(error))}") from None
+        return replace(state, adapter=self._adapter(file, engine))
 
     @property
     def form(self) -> Form | None:
         """The prompt form in which it was optimised; None where the folder was written before it told."""
-        kept = self._read()
-        if "form" not in kept:
-            return None
-        for form in FORMS.values():
-            if form.id == kept["form"]:
-                return form
-        known = ", ".join(form.id for form in FORMS.values())
-        raise self._unfit(f"it was made in the prompt form {kept['form']!r}, and this version has {known}")
+        return self._form_of(self._read())
 
     @property
     def steps(self) -> tuple[str, ...]:
         """Those that made it."""
-        return Strategy.of(self._read()["strategy"]).steps
+        return Strategy.of(self._read().strategy).steps
 
     @property
     def digest(self) -> str:
-        """16 hex digits that change with anything in it."""
-        return hashlib.sha256((self.folder / FILE).read_bytes()).hexdigest()[:16]
-
-    def _read(self) -> dict[str, Any]:
+        """16 hex digits that change with anything in it. Raises ProgramError if it cannot be read."""
         try:
-            kept: dict[str, Any] = json.loads((self.folder / FILE).read_text(encoding="utf-8"))
-            found = kept["format"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise self._unfit(f"its {FILE} cannot be read ({error!r})") from None
-        if found not in READ:
-            raise self._unfit(f"it has format {found}, and this version reads {' and '.join(map(str, READ))}")
-        return kept
+            return hashlib.sha256((self.folder / FILE).read_bytes()).hexdigest()[:16]
+        except OSError as error:
+            raise self._unread(error) from None
 
-    def _adapter(self, kept: Mapping[str, Any], engine: Mapping[str, str]) -> Adapter | None:
-        digest = kept["adapter"]
-        if not digest:
+    def _read(self) -> FrozenFile:
+        try:
+            return FrozenFile.read(self.folder / FILE)
+        except (OSError, ValueError, TypeError) as error:
+            raise self._unread(error) from None
+
+    def _form_of(self, file: FrozenFile) -> Form | None:
+        if not file.form:
+            return None
+        for form in FORMS.values():
+            if form.id == file.form:
+                return form
+        known = ", ".join(form.id for form in FORMS.values())
+        raise self._unfit(f"it was made in the prompt form {plain(repr(file.form), 60)}, and this version has {known}")
+
+    def _adapter(self, file: FrozenFile, engine: Mapping[str, str]) -> Adapter | None:
+        if not file.adapter:
             return None
         folder = self.folder / ADAPTER
-        if adapter_digest(folder) != digest:
+        if adapter_digest(folder) != file.adapter:
             raise self._unfit("its adapter is missing, or not the one that was exported")
         for fact in ("weights", "revision"):
-            if engine.get(fact) and kept["model"].get(fact) and kept["model"][fact] != engine[fact]:
+            if engine.get(fact) and file.model.get(fact) and file.model[fact] != engine[fact]:
+                trained = plain(file.model.get("model", "another model"), 100)
                 raise self._unfit(
-                    f"its adapter was trained on {kept['model'].get('model', 'another model')} ({fact} "
-                    f"{kept['model'][fact]}), and this is {engine.get('model', 'another')} ({engine[fact]})"
+                    f"its adapter was trained on {trained} ({fact} {plain(file.model[fact], 100)}), and this is "
+                    f"{engine.get('model', 'another')} ({engine[fact]})"
                 )
-        return Adapter(str(folder), digest)
+        return Adapter(str(folder), file.adapter)
+
+    def _unread(self, error: Exception) -> ProgramError:
+        reason = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
+        return self._unfit(f"its {FILE} cannot be read: {plain(reason)}")
 
     def _unfit(self, why: str) -> ProgramError:
         return ProgramError(f"frozen program {self.folder}: {why}: export it again with --bt-export=DIR")
@@ -155,17 +161,10 @@ def freeze(
     write_text(folder / FILE, json.dumps(kept, indent=1) + "\n")  # last: it vouches for the others
 
 
-def _texts(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """What program.json holds, as `ProgramState.from_texts` reads it."""
-    predictors = kept["predictors"]
-    demos = {name: entry["demos"] for name, entry in predictors.items() if entry["demos"]}
-    instructions = {name: entry["instruction"] for name, entry in predictors.items() if "instruction" in entry}
-    return {"demos": demos, "instructions": instructions, "kept": kept.get("kept", {})}
-
-
 def _difference(exported: Mapping[str, str], written: Mapping[str, str]) -> str:
     """Which predictors differ, for people."""
     if set(exported) != set(written):
-        return f"it has the predictors {', '.join(exported)}, and the program has {', '.join(written)}"
+        found = plain(", ".join(exported)) or "none"
+        return f"it has the predictors {found}, and the program has {', '.join(written)}"
     name = next(name for name in written if exported[name] != written[name])
-    return f"predictor {name!r} had the prompt {exported[name]!r} and now has {written[name]!r}"
+    return f"predictor {name!r} had the prompt {plain(repr(exported[name]))} and now has {plain(repr(written[name]))}"

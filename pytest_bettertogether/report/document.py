@@ -6,21 +6,38 @@ made from a document are those that were made from the run.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ..pipeline.errors import BetterTogetherError
+from ..pipeline.inert_text import plain
+from ..pipeline.json_values import from_json
 from ..pipeline.steps import KINDS, StepKind
 from ..pipeline.strategy import Strategy
-from ..results.cell_records import CellRecord, GateRecord, Paid
+from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult, SeedResult, StepRecord, Usage
-from ..results.json_values import from_json
 from ..results.statuses import in_one_spelling, status_of
 from .building import build
 from .model import CellView, Report
 from .side_effects import abilities_read, side_effect_entries
 
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What reports show of a run; a document may say more of it."""
+
+    started: str
+    seconds: float
+    version: str
+    python: str
+    platform: str
+    commit: str
+    arguments: tuple[str, ...]
+
+
+RUN = tuple(fact.name for fact in fields(_Run))
 
 
 class DocumentError(BetterTogetherError):
@@ -45,17 +62,21 @@ def read(data: Any, shown: str) -> Report:
         raise DocumentError(f"{shown}: not a report of pytest-bettertogether: make one with --bt-report=json:PATH")
     if data.get("schema") != SCHEMA:
         raise DocumentError(
-            f"{shown}: report schema {data.get('schema')!r}, this version reads {SCHEMA}: "
+            f"{shown}: report schema {plain(repr(data.get('schema')), 40)}, this version reads {SCHEMA}: "
             "use the pytest-bettertogether that wrote it"
         )
     try:
         docs = {name: tuple(task["docs"]) for name, task in data["tasks"].items()}
+        from_json(_Run, {name: data["run"][name] for name in RUN})
         described = [StepKind.from_json(step) for step in data.get("steps", ())]
         brought = tuple(kind for kind in described if kind not in KINDS.values())
         records = [_record(cell, docs.get(cell["task"], ())) for cell in data["cells"]]
         return build([replace(record, kinds=brought) for record in records], data["run"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise DocumentError(f"{shown}: not a whole report ({type(error).__name__}: {error})") from error
+        raise DocumentError(
+            f"{shown}: not a whole report ({type(error).__name__}: {plain(str(error))}): "
+            "make one again with --bt-report=json:PATH"
+        ) from error
 
 
 def _cell(cell: CellView) -> dict[str, Any]:
@@ -92,34 +113,43 @@ def _cell(cell: CellView) -> dict[str, Any]:
 
 def _record(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellRecord:
     paid = cell["cost"]["paid_now"]
-    result = None
-    if cell["seeds"]:
-        seeds = tuple(_seed_result(seed) for seed in cell["seeds"])
-        known = docs if all(len(seed.examples) in (0, len(docs)) for seed in seeds) else ()
-        result = CellResult(
-            task=cell["task"],
-            model=cell["model"],
-            strategy=cell["strategy"],
-            seeds=seeds,
-            provenance=cell["provenance"],
-            clusters=tuple(cell["clusters"]),
-            docs=known,
-        )
-    return CellRecord(
-        task=cell["task"],
-        model=cell["model"],
-        strategy=cell["strategy"],
-        status=status_of(cell["status"]),
-        reason=cell["reason"],
-        result=result,
-        gate=cell["gate"] and from_json(GateRecord, in_one_spelling(cell["gate"])),
-        paid=Paid(_usage(paid), paid["train_steps"], paid["seconds"], paid["halved"]),
-        baselines=cell["baselines"],
-        nodeid=cell["test"]["id"],
-        file=cell["test"]["file"],
-        line=cell["test"]["line"],
-        abilities=abilities_read(cell.get("abilities", ())),
+    record = from_json(
+        CellRecord,
+        {
+            "task": cell["task"],
+            "model": cell["model"],
+            "strategy": cell["strategy"],
+            "status": status_of(cell["status"]),
+            "reason": cell["reason"],
+            "gate": cell["gate"] and in_one_spelling(cell["gate"]),
+            "paid": {
+                "usage": asdict(_usage(paid)),
+                **{name: paid[name] for name in ("train_steps", "seconds", "halved")},
+            },
+            "baselines": cell["baselines"],
+            "nodeid": cell["test"]["id"],
+            "file": cell["test"]["file"],
+            "line": cell["test"]["line"],
+        },
     )
+    result = _result(cell, docs) if cell["seeds"] else None
+    return replace(record, result=result, abilities=abilities_read(cell.get("abilities", ())))
+
+
+def _result(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellResult:
+    """Raises ValueError for scores that no run could have had."""
+    facts = {name: cell[name] for name in ("task", "model", "strategy", "provenance", "clusters")}
+    result = CellResult.from_json({**facts, "seeds": list(map(_seed_values, cell["seeds"])), "docs": docs})
+    tested = [seed for seed in result.seeds if not seed.refused]
+    for seed in tested:
+        if not seed.examples or len(seed.examples) != len(tested[0].examples):
+            raise ValueError(f"seed {seed.seed} has {len(seed.examples)} examples, and another has more")
+        if not all(0.0 <= example.score <= 1.0 for example in seed.examples):
+            raise ValueError(f"a score of seed {seed.seed} is outside 0...1")
+    if result.clusters and any(len(seed.examples) != len(result.clusters) for seed in tested):
+        raise ValueError(f"there are {len(result.clusters)} clusters, and another number of examples")
+    whole = all(len(seed.examples) in (0, len(docs)) for seed in result.seeds)
+    return result if whole else replace(result, docs=())
 
 
 def _seed(seed: SeedResult) -> dict[str, Any]:
@@ -137,12 +167,10 @@ def _seed(seed: SeedResult) -> dict[str, Any]:
     }
 
 
-def _seed_result(seed: Mapping[str, Any]) -> SeedResult:
+def _seed_values(seed: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("seed", "examples", "seconds", "refused", "selected", "dev_scores", "prompts")
     rest = {name: seed[name] for name in kept}
-    return from_json(
-        SeedResult, {**rest, "usage": asdict(_usage(seed)), "steps": list(map(_step_values, seed["steps"]))}
-    )
+    return {**rest, "usage": asdict(_usage(seed)), "steps": list(map(_step_values, seed["steps"]))}
 
 
 def _step(step: StepRecord) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..results.json_values import from_json
+from ..pipeline.json_values import from_json
 from ..results.side_effects import Ability, AbilityGate
 from ..results.statuses import VERDICT_WORDS, in_one_spelling
 from .model import CellView

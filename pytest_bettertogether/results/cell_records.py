@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..pipeline.json_values import from_json
 from ..pipeline.steps import StepKind
 from .cell_results import CellResult, Usage
-from .json_values import from_json
 from .side_effects import Ability
 from .statuses import Mode, Status, Verdict
 

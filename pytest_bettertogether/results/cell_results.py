@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ..pipeline.json_values import from_json
 from .identity import current_identity
-from .json_values import from_json
 from .traces import CallRecord, DemoRecord
 
 
