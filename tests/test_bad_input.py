@@ -80,7 +80,10 @@ def test_seeds_in_the_ini_file_are_read_as_those_on_the_command_line(suite, seed
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "*parity.json: not a readable baseline file (JSONDecodeError: *): restore it from version control, or*"),
+        (
+            "{",
+            "*parity.json: not a readable baseline file (JsonFileError: it is no JSON (line 1, *): restore it from version control, or*",
+        ),
         ('{"benchmarks": []}', "*parity.json: not a readable baseline file (schema: KeyError: 'schema'): *"),
         ('{"schema": 9, "cells": {}}', "*parity.json: baseline schema 9, this version reads 1: *"),
     ],

@@ -91,7 +91,7 @@ def test_the_file_is_made_to_be_read_and_diffed(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "JSONDecodeError"),
+        ("{", r"it is no JSON \(line 1, column 2: "),
         ("[]", "TypeError"),
         ("{}", "KeyError: 'schema'"),
         ('{"schema": 2, "cells": {}}', "schema 2, this version reads 1"),

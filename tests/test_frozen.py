@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_one_clear_error(exported, fault):
     FAULTS[fault](exported.path / "kept")
     result = evaluate(exported)
     result.assert_outcomes(failed=1)
-    words = fault if fault != "no program.json" else "its program.json cannot be read (FileNotFoundError"
+    words = fault if fault != "no program.json" else "its program.json cannot be read: No such file or directory"
     assert "ProgramError: frozen program" in result.stdout.str()
     assert words in result.stdout.str()
     assert "export it again with --bt-export=DIR" in result.stdout.str()
@@ -121,7 +121,7 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
         Say(),
         state,
         FORMS["chat"],
-        {"model": {"model": "one", "weights": "aa", "revision": "main"}},
+        {"strategy": "w", "model": {"model": "one", "weights": "aa", "revision": "main"}},
         "",
     )
     kept = frozen(Say, tmp_path / "kept")

@@ -190,7 +190,7 @@ def test_a_missing_extra_is_said_before_anything_runs(suite):
     suite.makeconftest(CONFTEST + hidden)
     result = suite.runpytest_subprocess("--bt-model=parrot", "--bt-report=html:x.html", "-p", "no:randomly")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["ERROR: --bt-report: HTML reports need vl_convert: pip install *html*"])
+    result.stderr.fnmatch_lines(["ERROR: --bt-report: HTML reports need vl_convert, not installed here: *html*"])
 
 
 def test_a_cell_that_its_suite_skips_says_why(suite):

@@ -9,6 +9,7 @@ from ..journal.ahead import Ahead
 from ..journal.budget import Budget
 from ..journal.replay import Journaled
 from ..journal.store import Journal
+from ..pipeline.errors import BackendError
 from ..results.cell_records import Paid
 
 
@@ -28,12 +29,22 @@ class EnginesInUse:
         self._gone = Paid()
         self._model: Model | None = None
         self._engine: Journaled | None = None
+        self._unusable: dict[Model, str] = {}
 
     def of(self, model: Model) -> Journaled:
-        """The model's engine, loaded unless it is the one in use. Raises BackendError where it cannot be loaded."""
+        """The model's engine, loaded unless it is the one in use.
+
+        Raises BackendError where it cannot be loaded; that is tried once a session, and further calls raise the same.
+        """
+        if model in self._unusable:
+            raise BackendError(self._unusable[model])
         if self._engine is None or self._model != model:
             self.let_go()  # before the new weights need the old one's memory
-            engine = load(model, self.journal.adapters, self._offline)
+            try:
+                engine = load(model, self.journal.adapters, self._offline)
+            except BackendError as error:
+                self._unusable[model] = str(error)
+                raise
             if isinstance(engine, Watched):
                 engine.watcher = self._watcher
             journaled = Journaled(engine, self.journal, self._say, self.budget)

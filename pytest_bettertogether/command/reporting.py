@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..pipeline.extras import missing
+from ..pipeline.extras import missing_for_report
 from ..pipeline.json_file import JsonFileError, read_json
 from ..report.comparison import BAD, pairs
 from ..report.comparison_text import comparison_lines
@@ -60,7 +60,7 @@ def render(options: argparse.Namespace) -> int:
     report = _read(options.results)
     wanted = [(kind, path) for kind in KINDS if (path := getattr(options, kind))]
     for kind, path in wanted:
-        lacking = missing(kind)
+        lacking = missing_for_report(kind)
         if lacking:
             raise DocumentError(lacking)
         try:

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..pipeline.extras import missing
 from .devices import usable
 
 BACKENDS: Mapping[str, str] = {
@@ -28,6 +29,9 @@ DAY = 86_400
 
 MIB = 1 << 20
 """Bytes of a mebibyte."""
+
+HF = ("torch", "transformers", "peft", "safetensors", "jinja2", "huggingface_hub")
+"""The modules that the hf engine imports, sooner or later."""
 
 NO_ANSWER = ("retry", "invalid", "unparsable")
 """What becomes of a server's reply that brings no answer: repeated and then an error, an error at once, or scored 0."""
@@ -120,7 +124,7 @@ def default() -> str:
     return "vllm" if find_spec("vllm") and usable() else "hf"
 
 
-def missing(backend: str) -> str:
+def missing_for(backend: str) -> str:
     """What is not installed for it and how to install that; empty if nothing is."""
     if backend == "vllm" and not find_spec("vllm"):
         return (
@@ -129,9 +133,8 @@ def missing(backend: str) -> str:
         )
     if backend == "server" and not find_spec("httpx2"):
         return "the HTTP client httpx2 is not installed: pip install 'pytest-bettertogether[server]'"
-    absent = [name for name in ("torch", "transformers", "peft") if backend == "hf" and not find_spec(name)]
-    if absent:
-        return f"models are run with {', '.join(absent)}, not installed here: pip install 'pytest-bettertogether[hf]'"
+    if backend == "hf":
+        return missing("models are run with", "hf", *HF)
     return ""
 
 

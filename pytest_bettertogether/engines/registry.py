@@ -12,10 +12,11 @@ from typing import Any
 
 from ..pipeline.data import digest
 from ..pipeline.errors import BackendError
+from ..pipeline.inert_text import plain
 from ..pipeline.recipe import ENGINE, LoraTuning, PromptSearch, Recipe, Sampling
 from ..tiny import WEIGHTS
 from .devices import usable
-from .kinds import BACKENDS, BLOCKS, check_arguments, check_url, default, is_local, is_url, missing, split_url
+from .kinds import BACKENDS, BLOCKS, check_arguments, check_url, default, is_local, is_url, missing_for, split_url
 from .model import Model
 from .protocol import Backend
 
@@ -97,7 +98,7 @@ def choose(model: Model, backend: str = "", server: str = "", engine: Mapping[st
         raise ValueError(
             f"only a server has the weights of model {model.name}: the {chosen} engine needs a folder or hub id"
         )
-    if chosen != "hf" and (absent := missing(chosen)):  # what is only planned needs no engine
+    if chosen != "hf" and (absent := missing_for(chosen)):  # what is only planned needs no engine
         raise ValueError(absent)
     arguments = {**model.engine, **(engine or {})} if chosen == (model.backend or chosen) else dict(engine or {})
     check_arguments(chosen, arguments)
@@ -153,8 +154,17 @@ def load(model: Model, adapters: Path, offline: bool = False) -> Backend:
     With `offline` it must find everything on this machine.
     """
     model = choose(model)
-    if absent := missing(model.backend):
+    if absent := missing_for(model.backend):
         raise BackendError(absent)
     module, _, name = BACKENDS.get(model.backend, model.backend).partition(":")
-    engine: Backend = getattr(import_module(module), name)(model, adapters, offline)
+    try:
+        home = import_module(module)
+    except ImportError as error:
+        if model.backend not in BACKENDS:  # the user's own module, which is shown with its lines
+            raise
+        raise BackendError(
+            f"the {model.backend} engine cannot be imported ({plain(str(error))}): install it anew with "
+            f"pip install --force-reinstall 'pytest-bettertogether[{model.backend}]'"
+        ) from error
+    engine: Backend = getattr(home, name)(model, adapters, offline)
     return engine

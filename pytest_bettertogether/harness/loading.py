@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.errors import DataError
+from ..pipeline.extras import missing
 from .offline import is_offline
 from .templates import sandboxed
 
@@ -76,8 +77,10 @@ def quiet() -> Iterator[None]:
 
 def needs_lm_eval() -> None:
     """Raise DataError, with the command that installs it, where lm-eval is missing."""
+    if lacking := missing("this needs", "lm-eval", "lm_eval", "yaml", "jinja2", "torch"):
+        raise DataError(lacking)
     try:
-        import lm_eval  # noqa: F401 - only whether it is there
+        import lm_eval  # noqa: F401 - only whether it can be imported, with all that it imports
     except ImportError as error:
         raise DataError(f"this needs lm-eval ({error}): {INSTALL}") from None
 

@@ -15,7 +15,7 @@ from ..engines.model import Model
 from ..engines.registry import BUILT_IN, check_offline, choose, find, of_server
 from ..optimize.step import Further, kinds_with, own_values
 from ..pipeline.atomic import replaced_mode
-from ..pipeline.extras import missing
+from ..pipeline.extras import missing_for_report
 from ..pipeline.steps import Kinds
 from ..pipeline.strategy import Strategy
 from ..pipeline.where import Where
@@ -258,7 +258,7 @@ def _destination(config: pytest.Config, text: str, outlets: Iterable[str]) -> tu
         raise pytest.UsageError(f"{origin}: {text!r}: expected {' or '.join(f'{known}:PATH' for known in kinds)}")
     path = _path(origin, config.invocation_params.dir, written)
     path = path.parent.resolve() / path.name  # without what goes up and down again; a link in its place stays one
-    lacking = missing(kind)
+    lacking = missing_for_report(kind)
     if lacking:
         raise pytest.UsageError(f"{origin}: {lacking}")
     if path.is_dir():

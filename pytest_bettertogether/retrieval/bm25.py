@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from ..pipeline.data import digest
 from ..pipeline.errors import DataError
+from ..pipeline.extras import missing
 from ..pipeline.where import Where
 
 if TYPE_CHECKING:  # numpy is loaded when something is searched
@@ -45,12 +46,9 @@ class BM25:
 
     def open(self, where: Where) -> "Index":
         """The index, built unless it is kept. Raises DataError where the corpus or the library is missing."""
-        try:
-            versions = [version(each) for each in ("bm25s", "PyStemmer")]
-        except ImportError as error:  # PackageNotFoundError is one
-            raise DataError(
-                "searching with BM25 needs bm25s and PyStemmer: pip install 'pytest-bettertogether[data]'"
-            ) from error
+        if lacking := missing("searching with BM25 needs", "data", "bm25s", "Stemmer"):
+            raise DataError(lacking)
+        versions = [version(package) for package in ("bm25s", "PyStemmer")]
         identity = f"bm25 k1={self.k1} b={self.b} {' '.join(versions)}: {self.corpus.identity(where)}"
         if where.kept is None:
             with tempfile.TemporaryDirectory() as aside:

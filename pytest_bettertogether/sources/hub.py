@@ -8,6 +8,7 @@ from types import ModuleType
 
 from ..pipeline.data import Splits
 from ..pipeline.errors import DataError
+from ..pipeline.extras import missing
 from ..pipeline.where import Where
 from .files import Files
 from .tables import Layout, Part, Row, Source
@@ -64,17 +65,13 @@ class HubDataset(Source):
     def tables(self, where: Where) -> dict[str, list[Row]]:
         """The hub's rows by split. Raises DataError that says how else to get them."""
         folder = fetched(self.repo, self.revision, where, self.only, self._else())
-        try:
-            import datasets
+        import datasets
 
+        try:
             with _quiet(datasets):
                 # Of a folder, so that a revision is what was asked for and no network is touched.
                 loaded = datasets.load_dataset(str(folder), self.config)
                 return {str(name): list(table) for name, table in loaded.items()}
-        except ImportError as error:
-            raise DataError(
-                f"data set {self.repo} needs the library datasets: pip install 'pytest-bettertogether[data]'"
-            ) from error
         except (OSError, ValueError, RuntimeError) as error:
             first = str(error).partition("\n")[0]
             raise DataError(f"data set {self.repo}, {self.config or 'default'}: cannot be read: {first}") from error
@@ -87,13 +84,11 @@ class HubDataset(Source):
 def fetched(repo: str, revision: str, where: Where, only: tuple[str, ...] = (), otherwise: str = "") -> Path:
     """The folder with a data set's files, fetched unless they are there. Raises DataError that says what to do."""
     remedy = f", or {otherwise}" if otherwise else ""
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise DataError(
-            f"data set {repo} needs the library datasets: pip install 'pytest-bettertogether[data]'{remedy}"
-        ) from error
+    if lacking := missing(f"data set {repo} needs", "data", "huggingface_hub", "datasets"):
+        raise DataError(f"{lacking}{remedy}")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
     try:
         return Path(
             snapshot_download(

@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from ...pipeline.errors import BackendError
+from ...pipeline.inert_text import plain
 from . import memory
 from .adapters import quiet
 
 if TYPE_CHECKING:  # models.py finds the engine by name and must not be needed to import it
     from ..model import Model
+
+HUB_SECONDS = 10.0
+"""For the hub's first answer."""
 
 
 def best_device() -> torch.device:
@@ -50,7 +55,7 @@ def load(model: "Model", device: torch.device, offline: bool) -> tuple[Any, Any,
 
     Raises BackendError, in a sentence with its remedy, where weights are missing, gated, or too large.
     """
-    where = place(model, offline)
+    where = place(model, offline or not hub_answers(model))
     dtype = best_dtype(device, model.recipe.dtype)
     try:
         with quiet():
@@ -74,6 +79,31 @@ def load(model: "Model", device: torch.device, offline: bool) -> tuple[Any, Any,
         )
     base.requires_grad_(False)
     return tokenizer, base, room
+
+
+def hub_answers(model: "Model") -> bool:
+    """Whether the hub can be asked for the model's files; True also where it need not be.
+
+    One request, which is not repeated: transformers asks for each file many times, for half a minute in all. Where it
+    gets no answer, a model that was fetched before is used as it is on this machine.
+
+    Raises BackendError where there is no answer and nothing was fetched.
+    """
+    if Path(model.path).is_dir():
+        return True
+    try:
+        HfApi().model_info(model.path, revision=model.revision, timeout=HUB_SECONDS)
+    except HfHubHTTPError:  # an answer, of which from_pretrained says more
+        return True
+    except Exception as error:  # which, depends on the HTTP client of huggingface_hub's release
+        if isinstance(try_to_load_from_cache(model.path, "config.json", revision=model.revision), str):
+            return False
+        raise BackendError(
+            f"model {model.name}: {model.path!r} is not on this machine and the hub cannot be reached "
+            f"({plain(str(error), 100)}): fetch it where there is a network with `hf download {model.path} --revision "
+            f"{model.revision}` and set --bt-offline, or name a folder that holds it: --bt-model=FOLDER"
+        ) from error
+    return True
 
 
 def check_template(model: "Model", tokenizer: Any) -> None:
