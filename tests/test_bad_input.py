@@ -82,7 +82,7 @@ def test_seeds_in_the_ini_file_are_read_as_those_on_the_command_line(suite, seed
     [
         (
             "{",
-            "*parity.json: not a readable baseline file (JsonFileError: it is no JSON (line 1, *): restore it from version control, or*",
+            "*parity.json: not a readable baseline file (JsonFileError: it is no JSON (line 1, *): restore it *, or*",
         ),
         ('{"benchmarks": []}', "*parity.json: not a readable baseline file (schema: KeyError: 'schema'): *"),
         ('{"schema": 9, "cells": {}}', "*parity.json: baseline schema 9, this version reads 1: *"),
