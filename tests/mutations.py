@@ -62,7 +62,7 @@ def mutations(good):
                     home[draw(st.text(max_size=8))] = home.pop(last)
                 else:
                     home.append(home[last])
-            except (LookupError, TypeError):
+            except (AttributeError, LookupError, TypeError):
                 continue  # an earlier change has taken the place away
         return json.dumps(changed).encode()
 

@@ -146,6 +146,9 @@ def _result(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellRe
             raise ValueError(f"seed {seed.seed} has {len(seed.examples)} examples, and another has more")
         if not all(0.0 <= example.score <= 1.0 for example in seed.examples):
             raise ValueError(f"a score of seed {seed.seed} is outside 0...1")
+    metrics = {frozenset(example.extra) for seed in tested for example in seed.examples}
+    if len(metrics) > 1:
+        raise ValueError("further metrics (extra) are there for some examples, and not for others")
     if result.clusters and any(len(seed.examples) != len(result.clusters) for seed in tested):
         raise ValueError(f"there are {len(result.clusters)} clusters, and another number of examples")
     whole = all(len(seed.examples) in (0, len(docs)) for seed in result.seeds)
