@@ -72,7 +72,7 @@ class Plan:
         cell, costs = f"{suite.name}[{model.name}-{strategy.id}]", dict[str, Cost]()
         for experiment in experiments:
             outcomes = self._optimise((suite.baselines, model.name, experiment.seed), experiment, strategy, costs)
-            if outcomes is not None and any(each.refused for each in outcomes.values()):
+            if outcomes is not None and any(outcome.refused for outcome in outcomes.values()):
                 continue  # no step after it, and no evaluation
             if self.select == "best" or self.dev:
                 costs["test"] = costs.get("test", Cost()) + self._best(experiment, outcomes, strategy)

@@ -36,13 +36,13 @@ class Abilities:
         return iter(self.items)
 
     def __getitem__(self, task: str) -> Ability:
-        for each in self.items:
-            if each.task == task:
-                return each
-        raise KeyError(f"{task}; measured: {', '.join(each.task for each in self.items)}")
+        for item in self.items:
+            if item.task == task:
+                return item
+        raise KeyError(f"{task}; measured: {', '.join(item.task for item in self.items)}")
 
     def __repr__(self) -> str:
-        return ", ".join(f"{each.task} {each.base:.1%} -> {each.score:.1%}" for each in self.items)
+        return ", ".join(f"{item.task} {item.base:.1%} -> {item.score:.1%}" for item in self.items)
 
     def __ge__(self, other: object) -> bool:
         if not isinstance(other, BaseModel | Baseline):
@@ -101,12 +101,12 @@ def explain(left: Abilities, right: object) -> list[str]:
 
 def worst(abilities: tuple[Ability, ...]) -> Verdict | None:
     """What the comparisons of a cell come to: the gravest; None if there were none."""
-    return gravest(gate.verdict for each in abilities for gate in each.gates)
+    return gravest(gate.verdict for ability in abilities for gate in ability.gates)
 
 
 def _latest(judged: tuple[Ability, ...], other: object) -> list[tuple[Ability, AbilityGate]]:
     against = "base" if isinstance(other, BaseModel) else "baseline"
-    return [(each, gate) for each in judged for gate in each.gates if gate.against == against]
+    return [(ability, gate) for ability in judged for gate in ability.gates if gate.against == against]
 
 
 def _gate(against: Literal["base", "baseline"], found: Judgement) -> AbilityGate:

@@ -42,7 +42,7 @@ def _from_root(path: Path) -> str:
 
 
 def _existing(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.parents) if each.is_dir())
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -21,10 +21,10 @@ def mean_interval(
 
     means = [fmean(column) for column in zip(*outcomes, strict=True)]
     n = len(means)
-    if clusters is None and len(outcomes) == 1 and all(each in (0.0, 1.0) for each in means):
+    if clusters is None and len(outcomes) == 1 and all(mean in (0.0, 1.0) for mean in means):
         return wilson(fmean(means), n)
     centre = fmean([*means, 0.0, 1.0])
-    apart = totals_by_cluster([each - centre for each in means], range(n) if clusters is None else clusters, 0.0)
+    apart = totals_by_cluster([mean - centre for mean in means], range(n) if clusters is None else clusters, 0.0)
     around = [*apart, -centre, 1.0 - centre]
     parts = _variances(_variance_of_sum(around) / (n + 2) ** 2, len(around), [[fmean(seed) for seed in outcomes]])
     half = float(t.isf(0.025, _freedom(parts))) * math.sqrt(sum(part for part, _ in parts))
@@ -43,7 +43,7 @@ def contrast_interval(
 
     means = [fmean(column) for column in zip(*values, strict=True)]
     n, centre = len(means), fmean(means)
-    totals = totals_by_cluster([each - centre for each in means], range(n) if clusters is None else clusters, 0.0)
+    totals = totals_by_cluster([mean - centre for mean in means], range(n) if clusters is None else clusters, 0.0)
     around = [*totals, -1.0, 1.0]
     parts = _variances(_variance_of_sum(around) / (n + 2) ** 2, len(around), [[fmean(seed) for seed in values]])
     half = float(t.isf(0.025, _freedom(parts))) * math.sqrt(sum(part for part, _ in parts))

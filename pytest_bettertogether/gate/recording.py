@@ -64,7 +64,7 @@ def record_baselines(records: Sequence[CellRecord], root: Path, alpha: float, on
     """
     written = Written()
     made = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(root)}
-    kept = [each for each in records if each.result is not None and STATUSES[each.status].recordable]
+    kept = [record for record in records if record.result is not None and STATUSES[record.status].recordable]
     for path in sorted({Path(record.baselines) for record in kept}):
         with written.to(_shown(path, root)):
             mine = [record for record in kept if Path(record.baselines) == path]

@@ -50,7 +50,7 @@ def power(n: int, alpha: float, drop: float, changing: float, margin: float = 0.
     """
     # Numbers of changed examples that are likelier than this are all that count.
     m = np.flatnonzero(binom.pmf(np.arange(n + 1), n, changing) > NEGLIGIBLE)
-    fewest = np.array([fewest_broken(int(each), n, alpha, margin) for each in m])
+    fewest = np.array([fewest_broken(int(changed), n, alpha, margin) for changed in m])
     return float(binom.pmf(m, n, changing) @ binom.sf(fewest - 1, m, (changing + drop) / 2 / changing))
 
 

@@ -54,7 +54,7 @@ class EngineLM(LM):  # type: ignore[misc]  # lm-eval ships no types
         parsed = [_arguments(request.args[1]) for request in requests]
         said: dict[int, str] = {}
         for sampling in dict.fromkeys(sampling for sampling, _ in parsed):
-            mine = [i for i, (each, _) in enumerate(parsed) if each == sampling]
+            mine = [i for i, (asked, _) in enumerate(parsed) if asked == sampling]
             prompts = [
                 Prompt(text=requests[i].args[0], stop=parsed[i][1], noise=noise)
                 for i, noise in zip(mine, self._noise([requests[i] for i in mine]), strict=True)
@@ -66,12 +66,12 @@ class EngineLM(LM):  # type: ignore[misc]  # lm-eval ships no types
         """The engine's completions, counted."""
         completions = self.engine.generate(prompts, sampling, self.adapter)
         self.count(completions)
-        return [each.text for each in completions]
+        return [completion.text for completion in completions]
 
     def count(self, completions: Iterable[Completion]) -> None:
         """Add to `usage`."""
-        for each in completions:
-            self.usage += Usage(1, each.prompt_tokens, each.completion_tokens)
+        for completion in completions:
+            self.usage += Usage(1, completion.prompt_tokens, completion.completion_tokens)
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """(log-probability, whether greedy decoding would say it) of each request's continuation, as one batch."""
@@ -81,8 +81,8 @@ class EngineLM(LM):  # type: ignore[misc]  # lm-eval ships no types
                 "which multiple choice needs: use --bt-backend=hf, or tasks that generate"
             )
         found = self.engine.loglikelihood([Continuation(*request.args) for request in requests], self.adapter)
-        self.usage += Usage(len(found), sum(each.tokens for each in found), 0)
-        return [(each.logprob, each.greedy) for each in found]
+        self.usage += Usage(len(found), sum(likelihood.tokens for likelihood in found), 0)
+        return [(likelihood.logprob, likelihood.greedy) for likelihood in found]
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
         """Log-probability of each request's whole text, which must fit the context."""
@@ -96,7 +96,7 @@ class EngineLM(LM):  # type: ignore[misc]  # lm-eval ships no types
                 f"the {self.engine.describe().get('backend', 'engine')} engine does not show its chat template: "
                 "leave out chat=True (apply_chat_template)"
             )
-        turns = [Message(each["role"], each["content"]) for each in chat_history]  # type: ignore[arg-type]
+        turns = [Message(turn["role"], turn["content"]) for turn in chat_history]  # type: ignore[arg-type]
         return self.engine.chat_text(turns, add_generation_prompt)
 
     @property
@@ -196,7 +196,7 @@ class _Whole:
 
 
 def _parameters(program: Program) -> list[str]:
-    return [each.name for each in inspect.signature(program.forward).parameters.values()]
+    return [parameter.name for parameter in inspect.signature(program.forward).parameters.values()]
 
 
 def _arguments(written: Mapping[str, Any]) -> tuple[Sampling, tuple[str, ...]]:
@@ -221,5 +221,5 @@ def _arguments(written: Mapping[str, Any]) -> tuple[Sampling, tuple[str, ...]]:
 
 
 def _cut(text: str, stop: Sequence[str]) -> str:
-    places = [place for place in (text.find(each) for each in stop if each) if place >= 0]
+    places = [place for place in (text.find(ending) for ending in stop if ending) if place >= 0]
     return text[: min(places)] if places else text

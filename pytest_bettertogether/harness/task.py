@@ -38,7 +38,7 @@ class Source:
         """The loaded task. Raises DataError."""
         found = load(self.spec, self.folder)
         if len(found) != 1:
-            names = ", ".join(str(each.task_name) for each in found[:5])
+            names = ", ".join(str(task.task_name) for task in found[:5])
             raise DataError(f"lm-eval's {self.name!r} is a group of {len(found)} tasks: name one, as in {names}")
         return found[0]
 
@@ -71,11 +71,11 @@ class OwnForm(Benchmark):
         places = {example.id: int(example.id.rpartition("-")[2]) for example in examples}
         lm = EngineLM(engine, adapter, seed)
         scores = measure(self.source.task, lm, self.source.form, list(places.values()))
-        by_place = {int(each.id): each for each in scores}
+        by_place = {int(score.id): score for score in scores}
         found = [by_place[places[example.id]] for example in examples]
         named = [
-            type(each)(example.id, each.score, each.unparsable, each.said)
-            for each, example in zip(found, examples, strict=True)
+            type(score)(example.id, score.score, score.unparsable, score.said)
+            for score, example in zip(found, examples, strict=True)
         ]
         return Evaluation(tuple(named), lm.usage)
 
@@ -88,7 +88,7 @@ class Answer(Program):
 
     def forward(self, **inputs: Any) -> Prediction:
         """Ask once, with those fields of the document that the signature takes."""
-        wanted = [each.name for each in self.answer.signature.inputs]
+        wanted = [field.name for field in self.answer.signature.inputs]
         missing = [name for name in wanted if name not in inputs]
         if missing:
             raise DataError(
@@ -118,7 +118,7 @@ class Marking:
         said = str(prediction[self.output or list(prediction)[-1]])
         if self.source.task.OUTPUT_TYPE != "generate_until":
             right = example["target"] if isinstance(example["target"], list) else [example["target"]]
-            return float(any(normalize(said) == normalize(str(each)) for each in right))
+            return float(any(normalize(said) == normalize(str(accepted)) for accepted in right))
         return self._generated(example["document"], said)
 
     def _generated(self, document: Mapping[str, Any], said: str) -> float:
@@ -204,8 +204,8 @@ class Documents:
             apart = task.has_test_docs() and task.has_validation_docs()
             dev = self._examples("dev", task.validation_docs() if apart else ())
         tested = {digest(example["document"]) for example in test}
-        train = [each for each in train if digest(each["document"]) not in tested]
-        dev = [each for each in dev if digest(each["document"]) not in tested]
+        train = [row for row in train if digest(row["document"]) not in tested]
+        dev = [row for row in dev if digest(row["document"]) not in tested]
         if not dev:
             shuffled = list(train)
             Random(0).shuffle(shuffled)
@@ -217,7 +217,7 @@ class Documents:
         return Splits(tuple(train), tuple(dev), tuple(test))
 
     def _examples(self, split: str, documents: Any) -> list[Example]:
-        return [Example(self._fields(each), f"{split}-{place}") for place, each in enumerate(documents)]
+        return [Example(self._fields(document), f"{split}-{place}") for place, document in enumerate(documents)]
 
     def _fields(self, document: Mapping[str, Any]) -> dict[str, Any]:
         task, kept = self.source.task, plain(document)
@@ -234,7 +234,7 @@ class Documents:
 def _target(target: Any, choices: Sequence[str]) -> str | list[str]:
     """The right answer as text; several alternatives as a list."""
     if isinstance(target, list):
-        return [str(_target(each, choices)) for each in target]
+        return [str(_target(value, choices)) for value in target]
     if choices and isinstance(target, int) and 0 <= target < len(choices):
         return choices[target]
     return str(target)

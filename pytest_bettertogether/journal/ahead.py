@@ -39,7 +39,7 @@ class _Absent:
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None = None
     ) -> list[Completion]:
-        texts = [[*(each.content for each in prompt.messages), prompt.text] for prompt in prompts]
+        texts = [[*(message.content for message in prompt.messages), prompt.text] for prompt in prompts]
         noise = [prompt.noise for prompt in prompts] if sampling.temperature else []
         key = digest([texts, noise, asdict(sampling), adapter.digest if adapter else ""])
         out = len(prompts) * sampling.max_tokens
@@ -51,7 +51,9 @@ class _Absent:
         raise Missing(key, len(items), sum(map(len, map("".join, texts))) // CHARACTERS)
 
     def chat_text(self, messages: Sequence[Message], _answer: bool = True) -> str:
-        return "".join(each.content for each in messages)  # only the model knows its template: held is then unknown
+        return "".join(
+            message.content for message in messages
+        )  # only the model knows its template: held is then unknown
 
     def finetune(self, rows: Sequence[TrainingRow], *_args: Any, **_kwargs: Any) -> Training:
         raise Missing("", rows=len(rows))

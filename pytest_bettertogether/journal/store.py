@@ -63,8 +63,8 @@ class Journal:
         self.indexes = folder / "indexes"
         self._damaged: set[tuple[str, str]] = set()
         try:
-            for each in (self.adapters, self.training):
-                each.mkdir(parents=True, exist_ok=True)
+            for kept in (self.adapters, self.training):
+                kept.mkdir(parents=True, exist_ok=True)
             ignore = folder / ".gitignore"
             if not ignore.exists():  # else a full disk would empty it
                 ignore.write_text("*\n", encoding="utf-8")

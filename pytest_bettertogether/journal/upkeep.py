@@ -24,16 +24,16 @@ def existing(folder: Path) -> Journal:
 
 def listing(journal: Journal, most: int) -> Iterator[str]:
     """What it holds: totals, and the entries used last."""
-    folders = [each for each in journal.adapters.iterdir() if each.is_dir()]
+    folders = [folder for folder in journal.adapters.iterdir() if folder.is_dir()]
     entries = batches = completions = 0
 
     def counted() -> Iterator[tuple[int, str, str]]:
         nonlocal entries, batches, completions
-        for each in journal.entries():
+        for entry in journal.entries():
             entries += 1
-            if isinstance(each.value, list):
-                batches, completions = batches + 1, completions + len(each.value)
-            yield -each.used, each.key, line(each)
+            if isinstance(entry.value, list):
+                batches, completions = batches + 1, completions + len(entry.value)
+            yield -entry.used, entry.key, line(entry)
 
     latest = heapq.nsmallest(most, counted())  # of a million, all are looked at and few are held
     yield f"{journal.folder}: {_size(journal.folder):,} B"
@@ -47,7 +47,7 @@ def listing(journal: Journal, most: int) -> Iterator[str]:
 
 def find(journal: Journal, start: str) -> Entry:
     """The one entry whose key begins so. Raises JournalError if there is none, or more than one."""
-    found = [each for each in journal.entries() if each.key.startswith(start)]
+    found = [entry for entry in journal.entries() if entry.key.startswith(start)]
     if len(found) != 1:
         raise JournalError(f"{len(found) or 'no'} entries have a key that begins with {start!r}: name one of them")
     return found[0]
@@ -55,14 +55,14 @@ def find(journal: Journal, start: str) -> Entry:
 
 def verify(journal: Journal) -> Iterator[str]:
     """A line for each fault; none if all is whole."""
-    for (told,) in journal.query("PRAGMA quick_check"):
-        if told != "ok":
-            yield f"data base: {told}"
+    for (finding,) in journal.query("PRAGMA quick_check"):
+        if finding != "ok":
+            yield f"data base: {finding}"
     checked = set()
-    for each in journal.entries():
-        if each.value is None:
-            yield f"entry {each.key[:16]} is damaged: it will be computed again"
-        elif adapter := _adapter(each):
+    for entry in journal.entries():
+        if entry.value is None:
+            yield f"entry {entry.key[:16]} is damaged: it will be computed again"
+        elif adapter := _adapter(entry):
             checked.add(adapter)
             if adapter_digest(journal.adapters / adapter) != adapter:
                 yield f"adapter {adapter} is damaged or missing: it will be trained again"
@@ -75,8 +75,8 @@ def prune(journal: Journal, seconds: float) -> Iterator[str]:
     """Remove what was used last more than so many seconds ago, and what belongs to nothing; says what."""
     before, size = time.time() - seconds, _size(journal.folder)
     removed = journal.forget(before)
-    kept = {_adapter(each) for each in journal.entries()}
-    folders = [each for each in journal.adapters.iterdir() if each.name not in kept and _age(each) < before]
+    kept = {_adapter(entry) for entry in journal.entries()}
+    folders = [path for path in journal.adapters.iterdir() if path.name not in kept and _age(path) < before]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     for index in journal.indexes.iterdir() if journal.indexes.is_dir() else ():

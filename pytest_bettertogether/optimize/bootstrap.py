@@ -44,5 +44,5 @@ def bootstrap(
         if not run.unparsable and score >= experiment.recipe.threshold:
             outputs = repr([(call.predictor, call.inputs, call.outputs) for call in run.trace])
             passing[run.example.id].setdefault(outputs, run)
-    kept = tuple(run for each in passing.values() for run in each.values())
+    kept = tuple(run for different in passing.values() for run in different.values())
     return Traces(kept, len(runs), usage(runs), fsum(scores) / len(scores))

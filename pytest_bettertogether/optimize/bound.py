@@ -28,13 +28,13 @@ class Bound:
     """Of all trainings together."""
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
+        for field in fields(self):
+            value = getattr(self, field.name)
             if not isinstance(value, int) or value < 0:
-                raise ValueError(f"Bound({each.name}={value!r}): expected a whole number from 0")
+                raise ValueError(f"Bound({field.name}={value!r}): expected a whole number from 0")
 
     def __add__(self, other: "Bound") -> "Bound":
-        return Bound(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+        return Bound(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
 
 def bound_of_runs(experiment: Experiment, runs: int, sampling: Sampling, parts: Collection[Part] = ()) -> Bound:

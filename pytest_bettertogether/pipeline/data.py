@@ -179,7 +179,10 @@ class Task:
                 f"Task(data=...) takes the function that makes the splits, not a {type(self.data).__name__}: "
                 "write data=load, without calling it"
             )
-        for name, metric in (("metric", self.metric), *((f"extra[{key!r}]", each) for key, each in self.extra.items())):
+        for name, metric in (
+            ("metric", self.metric),
+            *((f"extra[{key!r}]", extra) for key, extra in self.extra.items()),
+        ):
             if isinstance(metric, type) or not callable(metric):
                 raise TypeError(
                     f'Task({name}=...) takes a function (example, prediction) -> 0...1, as in exact_match("answer"), '
@@ -189,7 +192,10 @@ class Task:
     def splits(self, where: Where | None = None) -> Splits:
         """Read the data. Raises DataError if the function gives anything but splits."""
         parameters = inspect.signature(self.data).parameters.values()
-        told = any(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters)
+        told = any(
+            parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            for parameter in parameters
+        )
         splits = self.data(where or Where()) if told else self.data()  # type: ignore[call-arg]  # as its parameters say
         if not isinstance(splits, Splits):
             raise DataError(
@@ -220,15 +226,19 @@ def program_inputs(program: Program, example: Example) -> dict[str, Any]:
     Raises DataError naming the parameter that the example lacks.
     """
     parameters = inspect.signature(program.forward).parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return _fields_to_ask_with(program, example)
-    missing = [each.name for each in parameters if each.name not in example and each.default is each.empty]
+    missing = [
+        parameter.name
+        for parameter in parameters
+        if parameter.name not in example and parameter.default is parameter.empty
+    ]
     if missing:
         raise DataError(
             f"{type(program).__name__}.forward takes {', '.join(missing)}, but example {example.id!r} "
             f"has only {', '.join(example)}"
         )
-    return {each.name: example[each.name] for each in parameters if each.name in example}
+    return {parameter.name: example[parameter.name] for parameter in parameters if parameter.name in example}
 
 
 def _fields_to_ask_with(program: Program, example: Example) -> dict[str, Any]:

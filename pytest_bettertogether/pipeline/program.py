@@ -51,11 +51,11 @@ class Signature:
         if not self.inputs or not self.outputs:
             raise ValueError("a signature needs at least one input and one output, as in 'question -> answer'")
         seen: set[str] = set()
-        for each in (*self.inputs, *self.outputs):
+        for field in (*self.inputs, *self.outputs):
             # Models write "Search Query" for search_query, so names must differ by more than that.
-            folded = each.name.lower().replace("_", "")
+            folded = field.name.lower().replace("_", "")
             if folded in seen:
-                raise ValueError(f"field {each.name!r} occurs twice (case and underscores do not count)")
+                raise ValueError(f"field {field.name!r} occurs twice (case and underscores do not count)")
             seen.add(folded)
 
     @classmethod
@@ -145,7 +145,7 @@ class Predict:
     def __call__(self, **inputs: Any) -> Prediction:
         """Ask the model once; needs a runner (`better_together()`, `evaluate`, or `running`) around it."""
         __tracebackhide__ = True
-        wanted = {each.name for each in self.signature.inputs}
+        wanted = {field.name for field in self.signature.inputs}
         if wanted != set(inputs):
             missing, extra = sorted(wanted - set(inputs)), sorted(set(inputs) - wanted)
             problem = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(extra)}"] * bool(extra)
@@ -251,10 +251,10 @@ class Program:
             if isinstance(value, Predict | Retrieve):
                 yield name, value
             elif isinstance(value, Program):
-                yield from ((f"{name}.{inner}", each) for inner, each in value._sites())
+                yield from ((f"{name}.{inner}", site) for inner, site in value._sites())
             elif isinstance(value, list | tuple):
                 yield from (
-                    (f"{name}.{i}", each) for i, each in enumerate(value) if isinstance(each, Predict | Retrieve)
+                    (f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Predict | Retrieve)
                 )
 
 

@@ -1,6 +1,6 @@
 """Recipes: every hyper-parameter of search, training and sampling, in one frozen value.
 
-The defaults are the paper's (notes on arXiv 2407.10930, section 3); a model brings its own where it differs.
+The defaults are the paper's (https://arxiv.org/abs/2407.10930); a model brings its own where it differs.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class PromptSearch:
-    """Step p, bootstrapped few-shot random search (paper, section 3.3 of the notes)."""
+    """Step p, bootstrapped few-shot random search (arXiv 2407.10930, Algorithm 2; after arXiv 2310.03714)."""
 
     candidates: int = 6
     """Sampled demo sets."""
@@ -55,7 +55,7 @@ class PromptSearch:
 
 @dataclass(frozen=True)
 class LoraTuning:
-    """Step w, LoRA on the program's own passing traces (paper, section 3.2 of the notes)."""
+    """Step w, LoRA on the program's own passing traces (arXiv 2407.10930, Algorithm 2)."""
 
     rank: int = 32
     alpha: int = 64
@@ -158,7 +158,7 @@ class Recipe:
     def flat(self) -> dict[str, int | float | str | bool]:
         """All values by dotted path, as provenance records them."""
         flat: dict[str, int | float | str | bool] = {}
-        parts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "own"}
+        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "own"}
         for name, value in {**parts, **self.own}.items():
             if isinstance(value, int | float | str):
                 flat[name] = value

@@ -148,7 +148,7 @@ class Display:
             self.line.print(lines)
 
     def _lines(self, now: float, width: int) -> list[str]:
-        known = {worker: words.aged(each, now - at) for worker, (at, each) in self.snapshots.items()}
+        known = {worker: words.aged(snapshot, now - at) for worker, (at, snapshot) in self.snapshots.items()}
         passed = now - self.began
         if self.several:
             return words.together(known, self.cells, passed, width)

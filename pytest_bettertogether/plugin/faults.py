@@ -30,8 +30,8 @@ def raise_for_user(error: BaseException) -> NoReturn:
     meant = isinstance(error, BetterTogetherError)
     cause = error.__cause__ if meant and isinstance(error.__cause__, Exception) else error
     # Those of "<string>" are the constructors that dataclasses write.
-    frames = [each for each in _walk(cause.__traceback__) if not _file(each).startswith((OURS, "<"))]
-    if any(not _file(each).startswith(LIBRARIES) for each in frames):
+    frames = [frame for frame in _walk(cause.__traceback__) if not _file(frame).startswith((OURS, "<"))]
+    if any(not _file(frame).startswith(LIBRARIES) for frame in frames):
         if cause is not error:
             cause.add_note(block(str(error)))
         raise cause.with_traceback(_chained(frames)) from None
@@ -48,7 +48,7 @@ def leaves(error: BaseException) -> bool:
 
 def users_line(error: BaseException) -> str:
     """Where the user's code was when it raised, as in `test_x.py:12`; empty if none of theirs took part."""
-    theirs = [each for each in _walk(error.__traceback__) if not _file(each).startswith((OURS, "<", *LIBRARIES))]
+    theirs = [frame for frame in _walk(error.__traceback__) if not _file(frame).startswith((OURS, "<", *LIBRARIES))]
     return f"{Path(_file(theirs[-1])).name}:{theirs[-1].tb_lineno}" if theirs else ""
 
 
@@ -64,6 +64,6 @@ def _file(traceback: TracebackType) -> str:
 
 def _chained(frames: list[TracebackType]) -> TracebackType | None:
     following: TracebackType | None = None
-    for each in reversed(frames):
-        following = TracebackType(following, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    for frame in reversed(frames):
+        following = TracebackType(following, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     return following

@@ -30,9 +30,9 @@ def write_files(session: Session, config: pytest.Config, started: float) -> list
     for baselines in written:
         lines += (*baselines.lines, *baselines.failures)
         session.unwritten += len(baselines.failures)
-    frozen = [each.result for each in session.records if each.result and not each.result.refused]
+    frozen = [record.result for record in session.records if record.result and not record.result.refused]
     if settings.export and frozen:
-        lines.append(f"frozen programs: {sum(len(each.seeds) for each in frozen)} in {settings.export}")
+        lines.append(f"frozen programs: {sum(len(result.seeds) for result in frozen)} in {settings.export}")
     if not session.records:
         return lines
     report = session.report = build(session.records, _run(config, started), root)

@@ -51,7 +51,7 @@ def _selects_suites(config: pytest.Config) -> bool:
         path = config.invocation_params.dir / str(argument).partition("::")[0]
         files = (file for file in path.rglob("*.py") if _shown(file, path)) if path.is_dir() else [path]
         for file in files:
-            if (file == path or any(fnmatch(file.name, each) for each in patterns)) and _marked(file):
+            if (file == path or any(fnmatch(file.name, pattern) for pattern in patterns)) and _marked(file):
                 return True
     return False
 

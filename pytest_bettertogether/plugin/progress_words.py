@@ -58,7 +58,7 @@ def together(workers: Mapping[str, Snapshot], cells: Cells, passed: float, width
     """One line on a session under pytest-xdist, and one for each worker that is at a cell."""
     lines = [fit([(f"{cells.done} of {cells.total} cells done", 0), (f"{_clock(passed)} passed", 1)], width)]
     shown = sorted(workers.items())[:WORKERS]
-    lines += [fit([(f"{name} {each.cell}", 0), *_stage(each)], width, "  ") for name, each in shown]
+    lines += [fit([(f"{name} {snapshot.cell}", 0), *_stage(snapshot)], width, "  ") for name, snapshot in shown]
     if len(workers) > len(shown):
         lines.append(f"  and {len(workers) - len(shown)} more workers")
     return lines

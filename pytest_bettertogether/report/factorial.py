@@ -53,8 +53,8 @@ def factorials(results: Iterable[CellResult], kinds: Kinds = KINDS) -> Iterator[
     The cell with both kinds is one -> other -> one, whose first kind is the one that is listed first.
     """
     cells: dict[tuple[str, str], dict[str, CellResult]] = {}
-    for each in results:
-        cells.setdefault((each.task, each.model), {})[each.strategy] = each
+    for result in results:
+        cells.setdefault((result.task, result.model), {})[result.strategy] = result
     for (task, model), found in sorted(cells.items()):
         for one, other in combinations(kinds.values(), 2):
             names = (ZERO, one.letter, other.letter, one.letter + other.letter + one.letter)
@@ -75,7 +75,7 @@ def _factorial(task: str, model: str, kinds: tuple[StepKind, StepKind], four: Se
 
 
 def _comparable(left: CellResult, right: CellResult) -> bool:
-    return [each.seed for each in left.seeds] == [each.seed for each in right.seeds] and same_examples(left, right)
+    return [seed.seed for seed in left.seeds] == [seed.seed for seed in right.seeds] and same_examples(left, right)
 
 
 def _combine(*terms: tuple[Sequence[Sequence[float]], float]) -> list[list[float]]:
@@ -85,5 +85,5 @@ def _combine(*terms: tuple[Sequence[Sequence[float]], float]) -> list[list[float
 
 
 def _points(estimate: Estimate) -> str:
-    mean, low, high = (100 * each for each in estimate)
+    mean, low, high = (100 * share for share in estimate)
     return f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}]"

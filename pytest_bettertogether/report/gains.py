@@ -62,23 +62,23 @@ def known(results: Iterable[CellResult]) -> list[Scored]:
     """What the summary needs of results with scores."""
     return [
         Scored(
-            task=each.task,
-            model=each.model,
-            strategy=each.strategy,
-            score=each.score,
-            dev=_dev(each),
-            ids=tuple(example.id for example in each.seeds[0].examples),
-            outcomes=tuple(map(tuple, each.outcomes)),
-            clusters=each.clusters,
+            task=result.task,
+            model=result.model,
+            strategy=result.strategy,
+            score=result.score,
+            dev=_dev(result),
+            ids=tuple(example.id for example in result.seeds[0].examples),
+            outcomes=tuple(map(tuple, result.outcomes)),
+            clusters=result.clusters,
         )
-        for each in results
+        for result in results
     ]
 
 
 def gains(cells: Sequence[Scored], kinds: Kinds = KINDS) -> Iterator[Gain]:
     """All that can be said: by task, kind and denominator, picked on test and, where it is known, on dev."""
-    for task in sorted({each.task for each in cells}):
-        mine = [each for each in cells if each.task == task]
+    for task in sorted({cell.task for cell in cells}):
+        mine = [cell for cell in cells if cell.task == task]
         for over in kinds.values():
             for doubled in (False, True):
                 for on in ("test", "dev"):
@@ -89,8 +89,8 @@ def gains(cells: Sequence[Scored], kinds: Kinds = KINDS) -> Iterator[Gain]:
 
 def _gain(task: str, cells: Sequence[Scored], over: StepKind, doubled: bool, on: Literal["test", "dev"]) -> Gain | None:
     pairs = []
-    for model in sorted({each.model for each in cells}):
-        mine = [each for each in cells if each.model == model and (on == "test" or each.dev is not None)]
+    for model in sorted({cell.model for cell in cells}):
+        mine = [cell for cell in cells if cell.model == model and (on == "test" or cell.dev is not None)]
         combined = [cell for cell in mine if cell.kinds > {over.letter}]
         alone = [cell for cell in mine if cell.kinds == {over.letter}]
         single = [cell for cell in alone if doubled or cell.strategy == over.letter]
@@ -137,13 +137,13 @@ def _merit(cell: Scored, on: Literal["test", "dev"]) -> float:
 def _dev(result: CellResult) -> float | None:
     """The tested programs' score on dev, mean over seeds, if all seeds have one."""
     scores = [seed.dev_scores.get(seed.selected) for seed in result.seeds]
-    found = [each for each in scores if each is not None]
+    found = [score for score in scores if score is not None]
     return fmean(found) if len(found) == len(scores) else None
 
 
 def _paired(pairs: Sequence[tuple[Scored, Scored]]) -> Sequence[tuple[Scored, Scored]] | None:
     """The pairs, if all have outcomes of the same examples and equally many seeds."""
-    shapes = {(each.ids, len(each.outcomes)) for pair in pairs for each in pair}
+    shapes = {(result.ids, len(result.outcomes)) for pair in pairs for result in pair}
     return pairs if len(shapes) == 1 and pairs[0][0].outcomes else None
 
 

@@ -56,8 +56,8 @@ def _reading(program: str, results: Sequence[CellResult], kinds: Kinds) -> Readi
     # Before a weight step all of train was run, before a prompt step only T.
     widest = max((step.train_n for step in after), default=0)
     train = [step.train_score for step in after if step.train_n == widest and step.train_score is not None]
-    valid = [each for (_, name), step in steps.items() for each in _on_valid(path, name, step, kinds)]
-    cell = next((each for each in results if each.strategy == program and not each.refused), None)
+    valid = [reading for (_, name), step in steps.items() for reading in _on_valid(path, name, step, kinds)]
+    cell = next((result for result in results if result.strategy == program and not result.refused), None)
     tested = cell is not None and all(seed.selected in (program, "") for seed in cell.seeds)
     return Reading(
         program=program,
@@ -88,5 +88,7 @@ def _mean(results: Iterable[CellResult], of: Callable[[SeedResult], float | None
 
 def longest(strategies: Iterable[str]) -> list[str]:
     """The strategies that are no beginning of another one: their curves show all the others'."""
-    known = [each for each in set(strategies) if each != "zero"]
-    return sorted((each for each in known if not any(o != each and o.startswith(each) for o in known)), key=rank)
+    known = [strategy for strategy in set(strategies) if strategy != "zero"]
+    return sorted(
+        (strategy for strategy in known if not any(o != strategy and o.startswith(strategy) for o in known)), key=rank
+    )

@@ -79,7 +79,7 @@ class Ability:
 
     def judged(self, gate: AbilityGate) -> "Ability":
         """With one comparison more; it takes the place of an earlier one against the same."""
-        return replace(self, gates=(*(each for each in self.gates if each.against != gate.against), gate))
+        return replace(self, gates=(*(kept for kept in self.gates if kept.against != gate.against), gate))
 
 
 def _mean(rows: Rows) -> float:

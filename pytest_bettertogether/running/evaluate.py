@@ -32,7 +32,7 @@ class Evaluation:
     @property
     def mean(self) -> float:
         """The score: the metric's mean over the split, within 0...1."""
-        return math.fsum(each.score for each in self.examples) / len(self.examples)
+        return math.fsum(example.score for example in self.examples) / len(self.examples)
 
 
 class Benchmark(Program):
@@ -98,7 +98,7 @@ class Experiment:
 
         def generate(prompts: Sequence[Prompt]) -> list[Completion]:
             completions = self.backend.generate(prompts, sampling, state.adapter)
-            self.progress.generated(sum(each.completion_tokens for each in completions))
+            self.progress.generated(sum(completion.completion_tokens for completion in completions))
             return completions
 
         runs = run_program(
@@ -159,7 +159,7 @@ def _trace(run: Run, signatures: Mapping[str, Signature], form: Form) -> tuple[C
             completion=cut(_words(call.completion)),
             fields=None if call.outputs is None else as_text(call.outputs),
             passages={
-                name: tuple(cut(str(each)) for each in value)
+                name: tuple(cut(str(passage)) for passage in value)
                 for name, value in call.inputs.items()
                 if isinstance(value, list | tuple)
             },
@@ -169,9 +169,9 @@ def _trace(run: Run, signatures: Mapping[str, Signature], form: Form) -> tuple[C
         )
         for call in run.trace
     ]
-    for each in reversed(run.retrievals):
-        found = {"found": tuple(map(cut, each.passages))}
-        records.insert(each.after, CallRecord(each.site, cut(each.query), "", {}, found))
+    for retrieval in reversed(run.retrievals):
+        found = {"found": tuple(map(cut, retrieval.passages))}
+        records.insert(retrieval.after, CallRecord(retrieval.site, cut(retrieval.query), "", {}, found))
     return tuple(records)
 
 
@@ -206,6 +206,6 @@ def usage(runs: Sequence[Run]) -> Usage:
     completions = [call.completion for run in runs for call in run.trace]
     return Usage(
         len(completions),
-        sum(each.prompt_tokens for each in completions),
-        sum(each.completion_tokens for each in completions),
+        sum(completion.prompt_tokens for completion in completions),
+        sum(completion.completion_tokens for completion in completions),
     )

@@ -60,7 +60,7 @@ class Files(Source):
 
     def found(self, where: Where) -> list[Path]:
         """The files that there are, in order of their names."""
-        places = {each for path in self.paths for each in _matching(path, where)}
+        places = {place for path in self.paths for place in _matching(path, where)}
         return sorted(places)
 
 
@@ -70,7 +70,7 @@ def _matching(path: str, where: Where) -> list[Path]:
             # Unlike Path's own, this takes ~somebody who does not exist as it is.
             matches = glob.glob(os.path.join(base, os.path.expanduser(path)))
             if matches:
-                return [Path(each) for each in matches]
+                return [Path(match) for match in matches]
     return []
 
 
@@ -82,7 +82,7 @@ def _places(where: Where) -> str:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of one file. Raises DataError that names the file, and the line where that is known."""
-    kind = next((each for each in path.suffixes[::-1] if each != ".gz"), "")
+    kind = next((ending for ending in path.suffixes[::-1] if ending != ".gz"), "")
     if kind not in KINDS:
         raise DataError(f"{path}: cannot read {kind or 'a file without an ending'}; expected {', '.join(KINDS)}")
     try:

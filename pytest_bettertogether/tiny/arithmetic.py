@@ -52,7 +52,7 @@ class Arithmetic:
         """A sequence of problems in which each verb means the same."""
         if self.form == "sums":
             lines = [draw_problem((1, 1), _SIGNS, range(MOST + 1), rng) for _ in range(self.rows)]
-            sums = [each.reasoning.split(", ")[1].split(" = ") for each in lines]
+            sums = [line.reasoning.split(", ")[1].split(" = ") for line in lines]
             return Sample(
                 "".join(f"{p.start}{s}{ASSISTANT}{total}{END}" for p, (s, total) in zip(lines, sums, strict=True))
             )
@@ -64,8 +64,10 @@ class Arithmetic:
         signs = {name: rng.choice("+-") for name in names}
         problems = [draw_problem(self.steps, signs, STARTS, rng) for _ in range(self.rows)]
         if self.form == "bare":
-            asked = [" ".join([str(each.start), *(f"{verb} {n}" for verb, n in each.changes)]) for each in problems]
-            said = [each.reasoning for each in problems]
+            asked = [
+                " ".join([str(problem.start), *(f"{verb} {n}" for verb, n in problem.changes)]) for problem in problems
+            ]
+            said = [problem.reasoning for problem in problems]
             return Sample("".join(f"{a}{ASSISTANT}{s}{END}" for a, s in zip(asked, said, strict=True)))
         unexplained = rng.random() < self.unexplained
         return Sample(chat_text(draw_chat(self, problems, unexplained, rng)), last_only=unexplained)
@@ -116,11 +118,11 @@ def draw_chat(shape: Arithmetic, problems: list[Problem], unexplained: bool, rng
     )
     style = _Style(shape, rng)
     rows = []
-    for i, each in enumerate(problems):
-        said = {"reasoning": each.reasoning, answer: str(each.answer)}
+    for i, problem in enumerate(problems):
+        said = {"reasoning": problem.reasoning, answer: str(problem.answer)}
         if unexplained and i + 1 < len(problems) and rng.random() < 0.6:
             del said["reasoning"]
-        rows.append(Demo({asked: style.story(each)}, said))
+        rows.append(Demo({asked: style.story(problem)}, said))
     whole = [row for row in rows[:-1] if "reasoning" in row.outputs]
     partial = [row for row in rows[:-1] if "reasoning" not in row.outputs]
     messages = FORMS["chat"].ask(signature, [*partial, *whole], rows[-1].inputs).messages

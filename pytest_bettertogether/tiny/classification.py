@@ -129,7 +129,7 @@ def draw_table(shape: Classification, rng: random.Random) -> Table:
         fields=_field_names(width, shape.names, rng),
         options=options,
         values=tuple(tuple(f"{value:.1f}" for value in row) for row in values),
-        labels=tuple(options[each] for each in which),
+        labels=tuple(options[place] for place in which),
     )
 
 

@@ -145,8 +145,8 @@ def lesson(current: int, rng: random.Random) -> Stage:
     stage = STAGES[current]
     if current < 2 or rng.random() >= stage.review:
         return stage
-    last = {_kinds(each): each for each in STAGES[1:current]}
-    others = [each for kinds, each in last.items() if kinds != _kinds(stage)]
+    last = {_kinds(earlier): earlier for earlier in STAGES[1:current]}
+    others = [earlier for kinds, earlier in last.items() if kinds != _kinds(stage)]
     return rng.choice([*STAGES[max(1, current - 3) : current], *others])
 
 

@@ -60,7 +60,7 @@ class Lookup:
         role, world = rng.choice(self.roles), _World(self, rng)
         lookups = [world.look_up() for _ in range(self.rows)]
         if self.form == "bare":
-            rows = [(" ".join([*each.context(role), each.question]), each.target(role)) for each in lookups]
+            rows = [(" ".join([*lookup.context(role), lookup.question]), lookup.target(role)) for lookup in lookups]
             return Sample("".join(f"{asked}{ASSISTANT}{said}{END}" for asked, said in rows))
         return Sample(chat_text(draw_chat(self, role, lookups, rng)))
 
@@ -100,9 +100,9 @@ def draw_chat(shape: Lookup, role: Role, lookups: list[Found], rng: random.Rando
     described = rng.choice(("", "", "a name" if role == "answer" else "a query", word(rng)))
     signature = Signature(fields, (Field(said, described),), instruction(shape.words, rng))
     rows = []
-    for each in lookups:
-        inputs = {question: each.question, context: each.context(role)}
-        rows.append(Demo({name: inputs[name] for name in names}, {said: each.target(role)}))
+    for lookup in lookups:
+        inputs = {question: lookup.question, context: lookup.context(role)}
+        rows.append(Demo({name: inputs[name] for name in names}, {said: lookup.target(role)}))
     answer = Message("assistant", FORMS["chat"].answer(signature, rows[-1].outputs))
     return (*FORMS["chat"].ask(signature, rows[:-1], rows[-1].inputs).messages, answer)
 
@@ -131,7 +131,7 @@ class _World:
         self.shape, self.rng = shape, rng
         self.relations = distinct(rng.randint(*shape.relations), rng, shape.pieces, ordinary=0.3)
         capital = capitalised if shape.form == "chat" and rng.random() < 0.75 else str
-        self.names = [capital(each) for each in _names(shape, rng.randint(12, 24), rng)]
+        self.names = [capital(name) for name in _names(shape, rng.randint(12, 24), rng)]
         opening = capitalised if shape.form == "chat" and rng.random() < 0.75 else str
         stop = "." if shape.form == "chat" and rng.random() < 0.8 else ""
         subject_first = rng.random() < 0.3
@@ -170,9 +170,9 @@ class _World:
         capital = capitalised if rng.random() < 0.75 else str
         cut = rng.randrange(1, len(parts)) if rng.random() < 0.35 else len(parts)
         sentences = [
-            (rng.choice(OPENERS) + " " if rng.random() < 0.3 else "") + template(each, rng, shape.fillers)
-            for each in (parts[:cut], parts[cut:])
-            if each
+            (rng.choice(OPENERS) + " " if rng.random() < 0.3 else "") + template(part, rng, shape.fillers)
+            for part in (parts[:cut], parts[cut:])
+            if part
         ]
         return ". ".join(map(capital, sentences)) + ("?" if rng.random() < 0.8 else "")
 
@@ -187,7 +187,7 @@ class _World:
         """
         rng = self.rng
         found = [(relation, name, other)]
-        different = [each for each in self.relations if each != relation] or [relation]
+        different = [another for another in self.relations if another != relation] or [relation]
         for _ in range(rng.randint(*self.shape.passages) - 1):
             stranger, another = rng.sample(strangers, 2)
             found.append(

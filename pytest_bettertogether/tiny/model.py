@@ -38,7 +38,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         for pieces, longest, shortest in ((DECIMALS, 20.0, 1.5), (INTEGERS, 200.0, 2.0)):
-            values = torch.tensor([float(each) for each in pieces])[:, None]
+            values = torch.tensor([float(piece) for piece in pieces])[:, None]
             frequencies = torch.exp(
                 torch.linspace(math.log(2 * math.pi / longest), math.log(2 * math.pi / shortest), HIDDEN)
             )

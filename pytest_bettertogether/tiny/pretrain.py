@@ -94,8 +94,8 @@ def train(out: Path, seed: int, device: torch.device) -> None:
 def make_optimizers(model: LlamaForCausalLM) -> tuple[Optimizer, ...]:
     """Muon for the layers' matrices; AdamW for embeddings and norms."""
     named = list(model.named_parameters())
-    matrices = [each for name, each in named if each.ndim == 2 and "embed" not in name]
-    others = [each for name, each in named if each.ndim != 2 or "embed" in name]
+    matrices = [parameter for name, parameter in named if parameter.ndim == 2 and "embed" not in name]
+    others = [parameter for name, parameter in named if parameter.ndim != 2 or "embed" in name]
     return (
         Muon(matrices, lr=PEAK, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         AdamW(others, lr=PEAK, betas=(0.9, 0.98), weight_decay=0.0),

@@ -60,13 +60,13 @@ _WORD_SCORES = {"whole": -1.0, "syllable": -1.0, "closed": -1.05, "character": -
 
 def build() -> PreTrainedTokenizerFast:
     """The tokenizer, the same every time."""
-    special = [AddedToken(each, special=True, normalized=False) for each in (PAD, SYSTEM, USER, ASSISTANT, END)]
-    vocabulary = [(each.content, 0.0) for each in special]
+    special = [AddedToken(text, special=True, normalized=False) for text in (PAD, SYSTEM, USER, ASSISTANT, END)]
+    vocabulary = [(token.content, 0.0) for token in special]
     vocabulary += [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
     vocabulary += _pieces()
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=True))
     # What is split here is never joined: a piece reaches over a boundary only if the boundary is in it.
-    boundary = "|".join(re.escape(each) for each in (*BOUNDARIES, *(f"{h}: " for h in HEADERS)))
+    boundary = "|".join(re.escape(text) for text in (*BOUNDARIES, *(f"{h}: " for h in HEADERS)))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
         Regex(f"{boundary}|{_NUMBER}|_?[A-Za-z]+| [A-Za-z]+"),
         "isolated",

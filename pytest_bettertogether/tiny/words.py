@@ -69,7 +69,7 @@ def distinct(count: int, rng: random.Random, pieces: tuple[int, int] = (1, 3), o
             drawn = rng.sample(WORDS, count)
         else:
             drawn = [made_up(rng, pieces) for _ in range(count)]
-        if len({each[:3] for each in drawn}) == count:
+        if len({text[:3] for text in drawn}) == count:
             return drawn
 
 

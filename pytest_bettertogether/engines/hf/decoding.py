@@ -107,7 +107,7 @@ class Batch:
         self.cache.move(movers, holes, len(order))
         at = torch.tensor(order, device=self.device)
         self.mask, self.lengths = self.mask[at], self.lengths[at]
-        return order, [each[at] for each in others]
+        return order, [other[at] for other in others]
 
     def follow(self, texts: Sequence[Sequence[int]], lines: Sequence[int]) -> Tensor:
         """Logits [text, position, vocabulary] after each token of texts that follow lines of the batch."""

@@ -74,7 +74,7 @@ class Encoder:
 
         def written(turns: Sequence[Message]) -> str:
             text: str = self.tokenizer.apply_chat_template(
-                [{"role": each.role, "content": each.content} for each in turns],
+                [{"role": turn.role, "content": turn.content} for turn in turns],
                 tokenize=False,
                 add_generation_prompt=answer,
                 continue_final_message=not answer,
@@ -84,7 +84,7 @@ class Encoder:
         try:
             return written(messages)
         except TemplateError:
-            return written([each for each in messages if each.role != "system"])
+            return written([message for message in messages if message.role != "system"])
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of a text as it is, with what the tokenizer puts before every text unless it is there already."""
@@ -206,7 +206,7 @@ def _end_tokens(configured: Any, tokenizer: Any) -> list[int]:
     """Ids that end an answer; the tokenizer's own first, for that is the one training appends."""
     eos = configured.eos_token_id
     listed = eos if isinstance(eos, list) else [eos]
-    ends = [each for each in (tokenizer.eos_token_id, *listed) if each is not None]
+    ends = [token for token in (tokenizer.eos_token_id, *listed) if token is not None]
     if not ends:
         raise BackendError("the model has no end-of-sequence token: generation would never stop")
     return list(dict.fromkeys(ends))

@@ -85,7 +85,7 @@ class HuggingFace(Encoder):
 
         Raises BackendError, before anything is computed, if a prompt does not fit the context.
         """
-        encoded = [self.encode_prompt(each) for each in prompts]
+        encoded = [self.encode_prompt(prompt) for prompt in prompts]
         self.check_prompts([len(ids) for ids in encoded], sampling)
         rows = [
             Row(tuple(ids), cuts, prompt.noise, prompt.stop)
@@ -132,11 +132,11 @@ class HuggingFace(Encoder):
                 told = iter(likelihoods(model, [rows[n] for n in numbers], texts, states, self.rows))
                 return [[next(told) for _ in asked[n]] for n in numbers]
 
-            for batch in _batches(rows, [len(each) for each in asked], most, self.rows, self.room):
+            for batch in _batches(rows, [len(text) for text in asked], most, self.rows, self.room):
                 width = max(len(rows[n].ids) for n in batch) + most
                 said = self.room.in_halves(batch, work, width, f"a text of {width} tokens")
-                for n, told in zip(batch, said, strict=True):
-                    found.update(zip(asked[n], told, strict=True))
+                for n, likelihood in zip(batch, said, strict=True):
+                    found.update(zip(asked[n], likelihood, strict=True))
         return [found[i] for i in range(len(items))]
 
     def finetune(

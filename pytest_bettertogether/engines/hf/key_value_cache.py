@@ -36,7 +36,7 @@ class LinesLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Take shape and type from the first states."""
-        self.keys, self.values = (_room(each, each.shape[-2] + ROOM, 0) for each in (key_states, value_states))
+        self.keys, self.values = (_room(state, state.shape[-2] + ROOM, 0) for state in (key_states, value_states))
         self.dtype, self.device = key_states.dtype, key_states.device
         self.lines, self.is_initialized = key_states.shape[0], True
 
@@ -46,7 +46,7 @@ class LinesLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
             self.lazy_initialization(key_states, value_states)
         end = self.length + key_states.shape[-2]
         if end > self.keys.shape[-2]:
-            self.keys, self.values = (_room(each, end + ROOM, self.length) for each in (self.keys, self.values))
+            self.keys, self.values = (_room(state, end + ROOM, self.length) for state in (self.keys, self.values))
         self.keys[: self.lines, :, self.length : end] = key_states
         self.values[: self.lines, :, self.length : end] = value_states
         self.length = end
@@ -86,8 +86,10 @@ class Lines(Cache):  # type: ignore[misc]  # as above
         for line, prefix in enumerate(prefixes):
             groups.setdefault(id(prefix) if prefix else 0, []).append(line)
         layers = []
-        for n, pair in enumerate(next(each for each in prefixes if each)):
-            keys, values = (each.new_empty(len(prefixes), each.shape[1], capacity, each.shape[3]) for each in pair)
+        for n, pair in enumerate(next(pieces for pieces in prefixes if pieces)):
+            keys, values = (
+                tensor.new_empty(len(prefixes), tensor.shape[1], capacity, tensor.shape[3]) for tensor in pair
+            )
             for group in groups.values():
                 # All lines as a slice, which is far quicker than a list of them: most batches share one prefix.
                 lines = slice(None) if len(group) == len(prefixes) else group
@@ -110,8 +112,8 @@ class Lines(Cache):  # type: ignore[misc]  # as above
         """A new batch with these lines, in this order and as often as they are named, and room for more positions."""
         layers = []
         for old in self.layers:
-            held = (each[lines, :, : old.length] for each in (old.keys, old.values))
-            keys, values = (_room(each, old.length + room, old.length) for each in held)
+            held = (tensor[lines, :, : old.length] for tensor in (old.keys, old.values))
+            keys, values = (_room(tensor, old.length + room, old.length) for tensor in held)
             layers.append(LinesLayer.filled(keys, values, old.length))
         return Lines(layers)
 
@@ -119,10 +121,10 @@ class Lines(Cache):  # type: ignore[misc]  # as above
         """Keys and values from position `begin` on, copied out of their buffers."""
         return [
             (
-                each.keys[: each.lines, :, begin : each.length].clone(),
-                each.values[: each.lines, :, begin : each.length].clone(),
+                layer.keys[: layer.lines, :, begin : layer.length].clone(),
+                layer.values[: layer.lines, :, begin : layer.length].clone(),
             )
-            for each in self.layers
+            for layer in self.layers
         ]
 
 

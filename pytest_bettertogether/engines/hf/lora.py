@@ -156,7 +156,7 @@ def _fit(
     watcher: Watcher = None,
 ) -> tuple[Position, int]:
     """Run all epochs; returns where that ends (losses: means per completion token), and the steps not computed here."""
-    parameters = [each for each in model.parameters() if each.requires_grad]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0)
     total = recipe.epochs * math.ceil(len(rows) / recipe.batch)
     at, micro = _resume(parameters, optimizer, checkpoint), recipe.micro_batch or recipe.batch
@@ -225,8 +225,8 @@ def _gradients(model: Any, batch: Sequence[Row], micro: int, room: Room) -> tupl
 def _state(parameters: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """All that the next steps depend on: weights, AdamW's moments, the generators that dropout draws from."""
     moments = optimizer.state_dict()["state"]
-    state = {f"{i}.weight": each for i, each in enumerate(parameters)}
-    state |= {f"{i}.{name}": tensor for i, each in moments.items() for name, tensor in each.items()}
+    state = {f"{i}.weight": parameter for i, parameter in enumerate(parameters)}
+    state |= {f"{i}.{name}": tensor for i, values in moments.items() for name, tensor in values.items()}
     state["random.cpu"] = torch.get_rng_state()
     if parameters[0].is_cuda:
         state["random.cuda"] = torch.cuda.get_rng_state(parameters[0].device)

@@ -53,7 +53,7 @@ def estimate(config: Any, dtype: torch.dtype) -> Estimate | None:
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return Estimate(
-        weights=sum(each.numel() for each in empty.parameters()) * size,
+        weights=sum(parameter.numel() for parameter in empty.parameters()) * size,
         token=2 * text.num_hidden_layers * heads * width * size,
         row=4 * 4 * text.vocab_size,
     )
@@ -124,7 +124,7 @@ class Room:
         self.tokens = max(tokens, min(self.tokens, len(items) * tokens) // 2)
         middle = (len(items) + 1) // 2
         parts = (items[:middle], items[middle:])
-        return [each for part in parts for each in self.in_halves(part, work, tokens, what)]
+        return [result for part in parts for result in self.in_halves(part, work, tokens, what)]
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -88,7 +88,7 @@ def _compute(model: Any, before: list[Layer], ids: Sequence[int], begin: int) ->
 
 
 def _size(piece: list[Layer]) -> int:
-    return sum(each.nbytes for layer in piece for each in layer)
+    return sum(tensor.nbytes for layer in piece for tensor in layer)
 
 
 def common(first: Sequence[int], second: Sequence[int]) -> int:

@@ -21,9 +21,9 @@ class Stops:
             known[token] = self._may_end(token, stop)
         if not known[token]:
             return False
-        tail = new[-max(len(each.encode()) for each in stop) - 1 :]
+        tail = new[-max(len(ending.encode()) for ending in stop) - 1 :]
         text = self.tokenizer.decode(tail, skip_special_tokens=True)
-        return any(each in text for each in stop)
+        return any(ending in text for ending in stop)
 
     def _may_end(self, token: int, stop: tuple[str, ...]) -> bool:
         """Whether the token, read alone, leaves it open that it holds the last letter of a stop text.
@@ -31,4 +31,4 @@ class Stops:
         Alone it may be part of a letter (shown as U+FFFD), or lose the space it begins with.
         """
         text = self.tokenizer.decode([token], skip_special_tokens=True)
-        return not text or "\ufffd" in text or any(each[-1:] == " " or each[-1:] in text for each in stop)
+        return not text or "\ufffd" in text or any(ending[-1:] == " " or ending[-1:] in text for ending in stop)

@@ -109,7 +109,7 @@ class Server:
         """Complete every prompt; `arrived` hears of each as its reply comes."""
         encoded: list[list[int] | None] = [None for _ in prompts]
         if self.encoder:
-            encoded = [self.encoder.encode_prompt(each) for each in prompts]
+            encoded = [self.encoder.encode_prompt(prompt) for prompt in prompts]
             self.encoder.check_prompts([len(ids or ()) for ids in encoded], sampling)
 
         async def one(i: int, name: str) -> None:

@@ -79,12 +79,12 @@ class VLLM:
 
         Raises BackendError, before anything is computed, if a prompt does not fit the context.
         """
-        encoded = [self.encoder.encode_prompt(each) for each in prompts]
+        encoded = [self.encoder.encode_prompt(prompt) for prompt in prompts]
         self.encoder.check_prompts([len(ids) for ids in encoded], sampling)
-        outputs = self._ask(encoded, [self._parameters(each, sampling) for each in prompts], adapter)
+        outputs = self._ask(encoded, [self._parameters(prompt, sampling) for prompt in prompts], adapter)
         return [
-            self.encoder.completion(len(ids), list(output.outputs[0].token_ids), each.stop, sampling)
-            for each, ids, output in zip(prompts, encoded, outputs, strict=True)
+            self.encoder.completion(len(ids), list(output.outputs[0].token_ids), prompt.stop, sampling)
+            for prompt, ids, output in zip(prompts, encoded, outputs, strict=True)
         ]
 
     def loglikelihood(self, items: Sequence[Continuation], adapter: Adapter | None = None) -> list[Likelihood]:
@@ -98,7 +98,7 @@ class VLLM:
         self.encoder.check_texts([len(ids) for ids, _ in pairs], 1)  # vLLM insists on a new token
         parameters = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
         outputs = self._ask([ids for ids, _ in pairs], [parameters] * len(pairs), adapter)
-        return [_likelihood(ids, count, each) for (ids, count), each in zip(pairs, outputs, strict=True)]
+        return [_likelihood(ids, count, output) for (ids, count), output in zip(pairs, outputs, strict=True)]
 
     def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:
         """A chat as the template writes it."""
@@ -203,5 +203,5 @@ class VLLM:
 
 def _likelihood(ids: Sequence[int], count: int, output: Any) -> Likelihood:
     asked = output.prompt_logprobs[len(ids) - count :] if count else []
-    said = [each[token] for token, each in zip(ids[len(ids) - count :], asked, strict=True)]
-    return Likelihood(sum(each.logprob for each in said), all(each.rank == 1 for each in said), count)
+    said = [choices[token] for token, choices in zip(ids[len(ids) - count :], asked, strict=True)]
+    return Likelihood(sum(choice.logprob for choice in said), all(choice.rank == 1 for choice in said), count)

@@ -67,8 +67,8 @@ def compare(llm: Any, requests: Sequence[Any], ids: list[int]) -> None:
     alone = [_next(llm, ids, [request])[0] for request in requests]
     mixed = _next(llm, ids, [requests[who] for who in MIX])
     for who, chances in zip(MIX, mixed, strict=True):
-        distances = [_distance(chances, each) for each in alone]
-        others = [each for i, each in enumerate(distances) if i != who]
+        distances = [_distance(chances, chance) for chance in alone]
+        others = [distance for i, distance in enumerate(distances) if i != who]
         if distances[who] * 4 > min(others):
             raise BackendError(
                 "vLLM mixes up base model and adapters: in a batch of both, "
@@ -85,7 +85,7 @@ def _next(llm: Any, ids: list[int], requests: Sequence[Any]) -> list[Chances]:
     asked = [{"prompt_token_ids": ids} for _ in requests]
     # A list is one request per row; None in it is the base model.
     outputs = llm.generate(asked, parameters, use_tqdm=False, lora_request=list(requests))
-    return [{token: each.logprob for token, each in output.outputs[0].logprobs[0].items()} for output in outputs]
+    return [{token: logprob.logprob for token, logprob in output.outputs[0].logprobs[0].items()} for output in outputs]
 
 
 def _distance(one: Chances, other: Chances) -> float:

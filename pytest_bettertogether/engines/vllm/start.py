@@ -118,7 +118,7 @@ def undisturbed() -> Iterator[None]:
 
 def smallest_rank(rank: int) -> int:
     """The smallest that vLLM takes and this fits in."""
-    return next((each for each in RANKS if each >= rank), RANKS[-1])
+    return next((taken for taken in RANKS if taken >= rank), RANKS[-1])
 
 
 def installed() -> str:
