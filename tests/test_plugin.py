@@ -116,7 +116,7 @@ def test_a_regression_fails_with_what_is_needed_to_act(suite):
             "*parrot-p fell by 17.5 points: 82.5% < 100.0%*",
             "E *baseline   100.0% [[]9*%, 100.0%], 3 seeds, 20*",
             "E *difference -17.5 points [[]-*], paired by example*",
-            "E *p = 0.0078 for worse, significant up to 0.05*",
+            "E *p = 0.0039 for worse, significant up to 0.05*",
             "-*- better together -*-",
             "baseline: parrot-p in baselines/parity.json",
             "smallest drop that it finds with 80 % probability: * (wanted: 10 points)",
@@ -127,17 +127,18 @@ def test_a_regression_fails_with_what_is_needed_to_act(suite):
     )
     updated = run(suite, "--bt-strategy=p", "--bt-update-baselines")
     updated.assert_outcomes(passed=1)
-    updated.stdout.fnmatch_lines(["baselines/parity.json: parrot-p 100.0% -> 82.5%, p = 0.0078 for worse, SIGN*"])
+    updated.stdout.fnmatch_lines(["baselines/parity.json: parrot-p 100.0% -> 82.5%, p = 0.0039 for worse, SIGN*"])
     run(suite, "--bt-strategy=p").assert_outcomes(passed=1)
 
 
 def test_the_error_budget_is_shared_by_all_gated_cells_collected(suite):
     run(suite, "--bt-update-baselines").assert_outcomes(passed=8)
     suite.makeconftest(CONFTEST.replace("SLIP = 1000", "SLIP = 3"))
-    run(suite).assert_outcomes(passed=8)  # p = 0.0078 is above 0.05 / 8
-    run(suite, "-k", "parrot-p]").assert_outcomes(passed=1, deselected=7)  # and deselecting the others changes nothing
+    share = "--bt-alpha=0.03"  # p = 0.0039 is above 0.03 / 8
+    run(suite, share).assert_outcomes(passed=8)
+    run(suite, share, "-k", "parrot-p]").assert_outcomes(passed=1, deselected=7)  # deselecting others changes nothing
     suite.makepyfile(test_parity=SUITE.replace("(TASK)\n", '(TASK, gate=["p"])\n'))
-    run(suite).assert_outcomes(passed=7, failed=1)
+    run(suite, share).assert_outcomes(passed=7, failed=1)
     run(suite, "--bt-gate=off").assert_outcomes(passed=8)
 
 
@@ -328,7 +329,8 @@ def test_a_project_without_suites_sees_nothing_of_the_plugin(pytester):
         def test_plain():
             ours = {name for name in sys.modules if name.startswith("pytest_bettertogether")}
             plugin = ("", ".fixtures", ".hookspecs", ".keys", ".options")
-            light = ("", ".command", ".command.arguments", *(f".plugin{name}" for name in plugin))
+            steps = (".pipeline", ".pipeline.fixed", ".pipeline.steps")  # --help lists them
+            light = ("", ".command", ".command.arguments", *steps, *(f".plugin{name}" for name in plugin))
             assert ours == {f"pytest_bettertogether{name}" for name in light}
         """
     )

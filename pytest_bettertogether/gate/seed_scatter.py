@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .statistics import Outcomes
+
 Floats = npt.NDArray[np.float64]
-Outcomes = Sequence[Sequence[float]]
-"""Scores within 0...1, [seed][example]."""
 
 SPREADS = np.geomspace(0.001, 1.5, 90)
 """The standard deviations, in radians, that the angles of a cell's seed means may have."""

@@ -6,10 +6,15 @@ Outcomes are per-seed tuples of per-example scores, in the order of the test spl
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from . import bounded_mean
 from .intervals import difference_interval, totals_by_cluster
-from .seed_scatter import Outcomes, Scatter, SeedTest, seed_test
+
+if TYPE_CHECKING:  # numpy is loaded when something is compared: collecting tests does not pay for it
+    from .seed_scatter import Scatter, SeedTest
+
+Outcomes = Sequence[Sequence[float]]
+"""Scores within 0...1, [seed][example]."""
 
 CHANGING = 0.2
 """The share of examples assumed to change either way with any change of a program, unless more were seen to."""
@@ -34,7 +39,7 @@ class Comparison:
     fixed: tuple[int, ...]
     test: str
     """What gave the p-value, in words."""
-    over_seeds: SeedTest | None = field(default=None, repr=False)
+    over_seeds: "SeedTest | None" = field(default=None, repr=False)
     margin: float = 0.0
 
     @property
@@ -58,7 +63,7 @@ def compare(
     before: Outcomes,
     clusters: Sequence[Hashable] | None = None,
     margin: float = 0.0,
-    neighbours: Sequence[Scatter] = (),
+    neighbours: Sequence["Scatter"] = (),
 ) -> Comparison:
     """One-sided: how surprising would scores as low as these be if nothing had got worse by more than `margin`?
 
@@ -70,6 +75,9 @@ def compare(
     verdict is about these programs. Where two tests apply both must agree: the larger p-value counts.
     Programs whose seeds agree on every example are one program each.
     """
+    from . import bounded_mean
+    from .seed_scatter import seed_test
+
     mean_now, mean_before = _over_seeds(now), _over_seeds(before)
     differences = [a - b for a, b in zip(mean_now, mean_before, strict=True)]
     labels = range(len(differences)) if clusters is None else clusters

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..pipeline.errors import BaselineError
 from ..pipeline.inert_text import plain
@@ -14,8 +14,10 @@ from ..results.cell_results import CellResult
 from ..results.statuses import Mode, Verdict
 from .baselines import Recorded, Source
 from .judge import Judgement, Terms, holds, judge
-from .seed_scatter import Scatter
 from .statistics import compare
+
+if TYPE_CHECKING:  # numbers are loaded when a verdict is asked for
+    from .seed_scatter import Scatter
 
 
 @dataclass(frozen=True, eq=False)  # to be compared with results is what it is for
@@ -38,7 +40,7 @@ class Baseline:
     gated: bool = True
     """Whether the suite gates the cell, whatever the mode of this run."""
     recorded: Recorded | None = field(default=None, repr=False)
-    neighbours: tuple[Scatter, ...] = field(default=(), repr=False)
+    neighbours: "tuple[Scatter, ...]" = field(default=(), repr=False)
     """How the seeds of other cells scatter, as their baselines tell (`Scope.neighbours`)."""
     compared: Callable[[bool], object] = field(default=bool, repr=False)
     """Is told when a test compares something with the baseline: True for the cell's score, False for side effects."""
