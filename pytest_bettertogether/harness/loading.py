@@ -152,9 +152,9 @@ def _check_inert(config: Mapping[str, Any]) -> None:
 def _beside(files: Any, folder: Path) -> Any:
     """File names, in whatever structure, made absolute where there is such a file in `folder`."""
     if isinstance(files, Mapping):
-        return {key: _beside(each, folder) for key, each in files.items()}
+        return {key: _beside(file, folder) for key, file in files.items()}
     if isinstance(files, list | tuple):
-        return [_beside(each, folder) for each in files]
+        return [_beside(file, folder) for file in files]
     return str(folder / files) if isinstance(files, str) and (folder / files).is_file() else files
 
 
@@ -168,7 +168,7 @@ def _stock(manager: Callable[..., Any], name: str) -> list[Any]:
             return _tasks(manager(include_defaults=False).load([str(file)]))
     everything = manager()  # a group or a tag, or a name that a file makes of others
     if name not in everything.all_tasks:
-        near = [each for each in everything.all_tasks if name.lower() in each.lower()][:5]
+        near = [known for known in everything.all_tasks if name.lower() in known.lower()][:5]
         hint = f"; like it: {', '.join(near)}" if near else ""
         raise DataError(f"lm-eval has no task {name!r}{hint}: give a name of `lm-eval ls tasks`, or a .yaml file")
     return _tasks(everything.load([name]))
@@ -198,8 +198,8 @@ def _read(path: Path, folder: Path, within: tuple[Path, ...]) -> dict[str, Any]:
         raise DataError(f"lm-eval task {path}: expected keys and values, as in `task: name`")
     included = config.pop("include", [])
     merged: dict[str, Any] = {}
-    for each in included if isinstance(included, list) else [included]:
-        merged.update(_read(path.parent / each, folder, (*within, path)))
+    for file in included if isinstance(included, list) else [included]:
+        merged.update(_read(path.parent / file, folder, (*within, path)))
     return {**merged, **config}
 
 

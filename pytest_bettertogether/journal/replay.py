@@ -99,7 +99,7 @@ class Journaled:
         key = self._completions(prompts, sampling, adapter, run)
         kept = self.journal.get(key, "completion entry")
         if kept is not None:
-            return [Completion(*each) for each in kept]
+            return [Completion(*values) for values in kept]
         self.budget.allow(len(prompts))
         completions = self.engine.generate(prompts, sampling, adapter)
         self._paid_for(key, completions)
@@ -116,7 +116,7 @@ class Journaled:
     def _generate_apart(
         self, prompts: Sequence[Prompt], sampling: Sampling, adapter: Adapter | None, run: str
     ) -> list[Completion]:
-        keys = [self._completions([each], sampling, adapter, run) for each in prompts]
+        keys = [self._completions([prompt], sampling, adapter, run) for prompt in prompts]
         found: dict[int, Completion] = {}
         for i, key in enumerate(keys):
             kept = self.journal.get(key, "completion entry")
@@ -150,9 +150,11 @@ class Journaled:
         )
 
     def _paid_for(self, key: str, completions: Sequence[Completion]) -> None:
-        prompt_tokens = sum(each.prompt_tokens for each in completions)
-        self._spend(Usage(len(completions), prompt_tokens, sum(each.completion_tokens for each in completions)))
-        kept = [[each.text, each.prompt_tokens, each.completion_tokens, each.truncated] for each in completions]
+        spent, kept = Usage(), []
+        for completion in completions:
+            spent += Usage(1, completion.prompt_tokens, completion.completion_tokens)
+            kept.append([completion.text, completion.prompt_tokens, completion.completion_tokens, completion.truncated])
+        self._spend(spent)
         if not any(completion.unanswered for completion in completions):  # no answer, and a later run may get one
             self.journal.put(key, kept)
 
@@ -171,11 +173,11 @@ class Journaled:
         )
         kept = self.journal.get(key, "likelihood entry")
         if kept is not None:
-            return [Likelihood(*each) for each in kept]
+            return [Likelihood(*values) for values in kept]
         self.budget.allow(len(items))
         found = self.engine.loglikelihood(items, adapter)
-        self._spend(Usage(len(found), sum(each.tokens for each in found), 0))
-        self.journal.put(key, [[each.logprob, each.greedy, each.tokens] for each in found])
+        self._spend(Usage(len(found), sum(likelihood.tokens for likelihood in found), 0))
+        self.journal.put(key, [[likelihood.logprob, likelihood.greedy, likelihood.tokens] for likelihood in found])
         return found
 
     def chat_text(self, messages: Sequence[Message], answer: bool = True) -> str:

@@ -89,8 +89,8 @@ class Index:
         if not queries:
             return []
         words = bm25s.tokenize(list(queries), stopwords="en", stemmer=_stemmer(), return_ids=False, show_progress=False)
-        known = [[word for word in each if word in self._bm25.vocab_dict] for each in words]
-        asked = [i for i, each in enumerate(known) if each]  # a query of unknown words alone finds nothing
+        known = [[word for word in query if word in self._bm25.vocab_dict] for query in words]
+        asked = [i for i, terms in enumerate(known) if terms]  # a query of unknown words alone finds nothing
         passages: list[list[str]] = [[] for _ in queries]
         if asked:
             found, scores = self._bm25.retrieve(
@@ -127,7 +127,7 @@ def _build(recipe: BM25, where: Where, folder: Path, identity: str, mapped: bool
     index.index(words, show_progress=False)
     index.save(folder)
     encoded = [text.encode() for text in texts]
-    numpy.save(folder / "ends.npy", numpy.cumsum([len(each) for each in encoded], dtype=numpy.int64))
+    numpy.save(folder / "ends.npy", numpy.cumsum([len(terms) for terms in encoded], dtype=numpy.int64))
     numpy.save(folder / "texts.npy", numpy.frombuffer(b"".join(encoded), dtype=numpy.uint8))
     about = {
         "schema": SCHEMA,

@@ -63,7 +63,7 @@ class Searches:
         if len(found) != len(missing):
             raise ProgramError(f"{searcher.identity} answered {len(missing)} queries with {len(found)} lists")
         for query, passages in zip(missing, found, strict=True):
-            if isinstance(passages, str) or not all(isinstance(each, str) for each in passages):
+            if isinstance(passages, str) or not all(isinstance(passage, str) for passage in passages):
                 raise ProgramError(
                     f"{searcher.identity} answered {query[:60]!r} with something else than a list of texts"
                 )
