@@ -60,6 +60,16 @@ def suite(pytester):
     return pytester
 
 
+@pytest.fixture(scope="module")
+def base_guarded():
+    """No adapter that a test of the module loads or trains alters the base model."""
+    pytest.importorskip("torch", reason="engine tests need the hf extra")
+    from base_weights import base_guarded
+
+    with base_guarded():
+        yield
+
+
 @pytest.fixture(scope="session")
 def openai_port():
     """A server of the embedded model that loads adapters."""

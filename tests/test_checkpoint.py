@@ -16,6 +16,8 @@ from pytest_bettertogether.journal.replay import Journaled  # noqa: E402
 from pytest_bettertogether.journal.store import Journal  # noqa: E402
 from pytest_bettertogether.pipeline.errors import JournalError  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("base_guarded")
+
 STEPS = 6  # of LORA on ROWS: two epochs of three
 
 

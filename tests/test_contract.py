@@ -22,6 +22,8 @@ from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.prompt import Message
 from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling
 
+pytestmark = pytest.mark.usefixtures("base_guarded")
+
 SIGNATURE = Predict("length, width -> answer", describe={"answer": "tolu, berim or sako"}).signature
 GREEDY, WARM = Sampling(temperature=0.0, max_tokens=12), Sampling(temperature=1.0, top_p=0.95, max_tokens=12)
 LORA = LoraTuning(rank=4, alpha=8, targets="all-linear", epochs=6, learning_rate=5e-3, clip=1.0)

@@ -133,7 +133,7 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
         kept.state({}, FORMS["raw"])
 
 
-def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch):
+def test_on_the_embedded_model_it_says_what_its_cell_said(tmp_path, monkeypatch, base_guarded):
     pytest.importorskip("torch", reason="engine tests need the hf extra")
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "suites")
     from test_iris import TASK, Classify

@@ -21,6 +21,8 @@ from pytest_bettertogether.pipeline.forms import FORMS  # noqa: E402
 from pytest_bettertogether.pipeline.program import Demo  # noqa: E402
 from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("base_guarded")
+
 SIGNATURE = Predict(
     "length, width -> answer", "Tell the kind from its size.", {"answer": "tolu, berim or sako"}
 ).signature

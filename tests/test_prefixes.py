@@ -12,12 +12,14 @@ from transformers import DynamicCache  # noqa: E402
 
 from pytest_bettertogether import Predict  # noqa: E402
 from pytest_bettertogether.engines.hf import sampling as noise  # noqa: E402
-from pytest_bettertogether.engines.hf.prefixes import GRAIN, SAVING, Prefixes, common, cut_texts  # noqa: E402
+from pytest_bettertogether.engines.hf.prefixes import CUT_MULTIPLE, MIN_TOKENS_SAVED, Prefixes, common, cut_texts  # noqa: E402
 from pytest_bettertogether.engines.protocol import Continuation, Likelihood, Prompt, TrainingRow  # noqa: E402
 from pytest_bettertogether.engines.registry import TINY, load  # noqa: E402
 from pytest_bettertogether.pipeline.forms import FORMS  # noqa: E402
 from pytest_bettertogether.pipeline.program import Demo  # noqa: E402
 from pytest_bettertogether.pipeline.recipe import LoraTuning, Sampling  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("base_guarded")
 
 KIND = Predict("length, width -> answer", "Tell the kind from its size.", {"answer": "tolu, berim or sako"}).signature
 QUERY = Predict("question -> search_query", "Write what to search for.").signature
@@ -206,7 +208,7 @@ def test_training_makes_room_first(engine, adapter):
     assert engine.prefixes.bytes == 0
 
 
-HEAD = list(range(SAVING))
+HEAD = list(range(MIN_TOKENS_SAVED))
 
 
 @given(
@@ -216,7 +218,7 @@ def test_texts_are_cut_where_they_are_equal_and_by_their_set_alone(parts, random
     texts = [HEAD * use + [7] * some + [1000 + last] for use, some, last in parts]
     cuts = cut_texts(texts)
     for text, mine in zip(texts, cuts, strict=True):
-        assert list(mine) == sorted({cut for cut in mine if 0 < cut < len(text) and cut % GRAIN == 0})
+        assert list(mine) == sorted({cut for cut in mine if 0 < cut < len(text) and cut % CUT_MULTIPLE == 0})
         for n, cut in enumerate(mine):
             others = [
                 o
@@ -232,7 +234,7 @@ def test_texts_are_cut_where_they_are_equal_and_by_their_set_alone(parts, random
 
 def test_the_cuts_of_texts_that_share_a_header_and_of_those_that_do_not():
     ids = [[*HEAD, *HEAD, n, n, n] for n in range(5)]
-    assert cut_texts(ids) == [(2 * SAVING,)] * 5
+    assert cut_texts(ids) == [(2 * MIN_TOKENS_SAVED,)] * 5
     assert cut_texts([[n, *HEAD] for n in range(5)]) == [()] * 5
     assert cut_texts([]) == []
     nested = cut_texts([[*HEAD, *range(n)] for n in range(1500)])  # each begins as the one before it

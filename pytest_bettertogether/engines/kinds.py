@@ -87,7 +87,7 @@ class ServerOptions:
         return cls(**arguments)
 
 
-OURS = {
+RESERVED_VLLM_ARGUMENTS = {
     "model": "it is what --bt-model names",
     "tokenizer": "it is the model's own",
     "revision": "it is the registration's",
@@ -105,8 +105,8 @@ def check_arguments(backend: str, arguments: Arguments) -> None:
     if backend == "server":
         ServerOptions.of(arguments)
     elif backend == "vllm":
-        for key in sorted(arguments.keys() & OURS.keys()):
-            raise ValueError(f"{key} is not yours to set: {OURS[key]}")
+        for key in sorted(arguments.keys() & RESERVED_VLLM_ARGUMENTS.keys()):
+            raise ValueError(f"{key} is not yours to set: {RESERVED_VLLM_ARGUMENTS[key]}")
     elif arguments:
         raise ValueError(f"{next(iter(arguments))}: the {backend} engine takes no arguments; see --bt-set for recipes")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...pipeline.recipe import Sampling
 from ..protocol import Likelihood
 from . import sampling as noise
-from .key_value_cache import Layer, Lines
+from .key_value_cache import BatchCache, Layer
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class Batch:
             if row.shared and row.prefix not in found:
                 found[row.prefix] = states(row)
         prefixes = [found.get(row.prefix, []) for row in rows]
-        self.cache = Lines.of(prefixes, [row.shared for row in rows], shared + rest + 64) if found else Lines()
+        self.cache = (
+            BatchCache.of(prefixes, [row.shared for row in rows], shared + rest + 64) if found else BatchCache()
+        )
         self.mask = torch.tensor(
             [
                 [0] * (shared - row.shared)
@@ -120,7 +122,7 @@ class Batch:
         return _forward(self.model, self.cache.spread(at, width), tokens, mask, positions, keep=width)
 
 
-def _forward(model: Any, cache: Lines, tokens: Tensor, mask: Tensor, positions: Tensor, keep: int = 1) -> Tensor:
+def _forward(model: Any, cache: BatchCache, tokens: Tensor, mask: Tensor, positions: Tensor, keep: int = 1) -> Tensor:
     logits: Tensor = model(
         input_ids=tokens,
         attention_mask=mask,

@@ -29,7 +29,7 @@ from .adapters import Adapters
 from .decoding import Counts, Row, States, complete, likelihoods
 from .encoding import Encoder, weights
 from .memory import Room, first_line, out_of_memory
-from .prefixes import KEPT_BYTES, LEAST, Prefixes, common, cut_texts
+from .prefixes import KEPT_BYTES, MIN_PIECE, Prefixes, common, cut_texts
 from .stops import Stops
 
 if TYPE_CHECKING:  # models.py finds this module by name and must not be needed to import it
@@ -173,7 +173,7 @@ class HuggingFace(Encoder):
                 for turn in sorted({1, len(prompt.messages) - 1} & set(range(1, len(prompt.messages)))):
                     opening = self._opening(prompt.messages[:turn], prompt.messages[turn])
                     end = min(common(opening, encoded[i]), len(encoded[i]) - 1)
-                    if end - (ends[-1] if ends else 0) >= LEAST:
+                    if end - (ends[-1] if ends else 0) >= MIN_PIECE:
                         ends.append(end)
                 cuts[i] = tuple(ends)
         return [cuts[i] for i in range(len(prompts))]

@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 
-from .key_value_cache import Layer, Lines
+from .key_value_cache import BatchCache, Layer
 
-GRAIN = 16
+CUT_MULTIPLE = 16
 """Plain texts are cut at multiples of this many tokens, so that batches that share by chance a token more or less
 than another still share their pieces with it."""
 
-SAVING = 256
+MIN_TOKENS_SAVED = 256
 """Tokens that a cut in plain texts must save within its call, to be worth a pass of its own."""
 
-LEAST = 16
-"""Tokens of a piece of a chat, at least."""
+MIN_PIECE = 16
+"""A chat is not cut into pieces of fewer tokens."""
 
 KEPT_BYTES = 256 << 20
 """Keys and values kept between calls on a CPU; on a GPU it is a sixteenth of its memory. It decides no result."""
@@ -41,7 +41,17 @@ class Prefixes:
         self._kept: OrderedDict[Piece, list[Layer]] = OrderedDict()
 
     def states(self, model: Any, adapter: str, ids: Sequence[int], cuts: Sequence[int]) -> list[Layer]:
-        """Keys and values [1, head, position, size] of each layer for `ids` up to the last of `cuts`."""
+        """Return each layer's keys and values for the tokens `ids` up to the last of `cuts`.
+
+        Args:
+            model: What computes them, with the adapter already active.
+            adapter: Digest of that adapter; empty for the base model.
+            ids: Token ids of the whole prompt.
+            cuts: Positions in it, ascending, where its pieces end.
+
+        Returns:
+            A pair for each layer, each of the shape (1, heads, cuts[-1], size of a head).
+        """
         whole: list[Layer] = []
         for n, (begin, end) in enumerate(pairwise((0, *cuts)), 1):
             key = (adapter, tuple(ids[:end]), tuple(cuts[:n]))
@@ -61,7 +71,7 @@ class Prefixes:
         return whole
 
     def clear(self) -> None:
-        """Let go of everything, to make room."""
+        """Drop everything that is kept, to free its memory."""
         self._kept.clear()
         self.bytes = 0
 
@@ -74,17 +84,19 @@ class Prefixes:
 
 def _compute(model: Any, before: list[Layer], ids: Sequence[int], begin: int) -> list[Layer]:
     device = model.device
-    lines = Lines.of([before], [begin], capacity=begin + len(ids)) if before else Lines()
+    cache = BatchCache()
+    if before:
+        cache = BatchCache.of([before], [begin], capacity=begin + len(ids))
     positions = torch.arange(begin, begin + len(ids), device=device)[None]
     model(
         input_ids=torch.tensor([list(ids)], device=device),
         attention_mask=torch.ones(1, begin + len(ids), dtype=torch.long, device=device),
         position_ids=positions,
-        past_key_values=lines,
+        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
     )
-    return lines.tail(begin)
+    return cache.tail(begin)
 
 
 def _size(piece: list[Layer]) -> int:
@@ -109,11 +121,11 @@ def cut_texts(texts: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     while groups:
         group = groups.pop()
         before = cuts[group[0]][-1] if group and cuts[group[0]] else 0
-        if (len(group) - 1) * (max((len(texts[i]) for i in group), default=0) - before) < SAVING:
+        if (len(group) - 1) * (max((len(texts[i]) for i in group), default=0) - before) < MIN_TOKENS_SAVED:
             continue  # however much they share, it would not be enough
         depth = common(texts[group[0]], texts[group[-1]])  # sorted: these two differ first
-        end = min(depth, *(len(texts[i]) - 1 for i in group)) // GRAIN * GRAIN
-        if (len(group) - 1) * (end - before) >= SAVING:
+        end = min(depth, *(len(texts[i]) - 1 for i in group)) // CUT_MULTIPLE * CUT_MULTIPLE
+        if (len(group) - 1) * (end - before) >= MIN_TOKENS_SAVED:
             for i in group:
                 cuts[i] = (*cuts[i], end)
         branches: dict[int, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Step w for engines that only generate: the Hugging Face engine trains a copy of the weights, and goes again."""
+"""Training for engines that only generate, such as vLLM: a Hugging Face engine trains, and is closed again."""
 
 import gc
 from collections.abc import Sequence
@@ -27,7 +27,22 @@ def train_copy(
     checkpoint: Path | None,
     watcher: Watcher,
 ) -> Training:
-    """Load the weights for this training alone, in this process; `watcher` is told of each step."""
+    """Train a LoRA adapter on a second copy of the weights, which is in this process's memory for as long as that takes.
+
+    Args:
+        model: The model whose weights are loaded.
+        adapters: The folder that the new adapter is written under.
+        offline: Whether only files on this machine may be read.
+        rows: What is learnt.
+        recipe: How it is learnt.
+        seed: Decides the order of the rows and the first weights of the adapter.
+        start: An adapter to go on from; None for the base model.
+        checkpoint: Where progress is saved and found again, so that a killed training resumes; None for nowhere.
+        watcher: Is called after each step of the optimiser.
+
+    Raises:
+        BackendError: The weights cannot be loaded, or memory does not suffice.
+    """
     engine = HuggingFace(model, adapters, offline)
     engine.watcher = watcher
     try:
