@@ -25,7 +25,7 @@ from pytest_bettertogether.engines.registry import TINY, load  # noqa: E402
 from pytest_bettertogether.pipeline.adapter import Adapter, adapter_digest  # noqa: E402
 from pytest_bettertogether.pipeline.errors import BackendError  # noqa: E402
 from pytest_bettertogether.pipeline.frozen import freeze  # noqa: E402
-from pytest_bettertogether.pipeline.program import ProgramState  # noqa: E402
+from pytest_bettertogether.pipeline.state import ProgramState  # noqa: E402
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...pipeline.recipe import Sampling
 from ..protocol import Likelihood
 from . import sampling as noise
-from .key_value_cache import BatchCache, Layer
+from .key_value_cache import ROOM, BatchCache, Layer
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Batch:
             if row.shared and row.prefix not in found:
                 found[row.prefix] = states(row)
         prefixes = [found.get(row.prefix, []) for row in rows]
-        self.cache = (
-            BatchCache.of(prefixes, [row.shared for row in rows], shared + rest + 64) if found else BatchCache()
-        )
+        self.cache = BatchCache()
+        if found:
+            self.cache = BatchCache.of(prefixes, [row.shared for row in rows], shared + rest + ROOM)
         self.mask = torch.tensor(
             [
                 [0] * (shared - row.shared)

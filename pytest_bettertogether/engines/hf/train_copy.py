@@ -27,7 +27,7 @@ def train_copy(
     checkpoint: Path | None,
     watcher: Watcher,
 ) -> Training:
-    """Train a LoRA adapter on a second copy of the weights, which is in this process's memory for as long as that takes.
+    """Train a LoRA adapter on a second copy of the weights, held in this process's memory meanwhile.
 
     Args:
         model: The model whose weights are loaded.
