@@ -24,6 +24,7 @@ from pytest_bettertogether.engines.hf.adapters import quiet  # noqa: E402
 from pytest_bettertogether.engines.registry import TINY, load  # noqa: E402
 from pytest_bettertogether.pipeline.adapter import Adapter, adapter_digest  # noqa: E402
 from pytest_bettertogether.pipeline.errors import BackendError  # noqa: E402
+from pytest_bettertogether.pipeline.forms import FORMS  # noqa: E402
 from pytest_bettertogether.pipeline.frozen import freeze  # noqa: E402
 from pytest_bettertogether.pipeline.state import ProgramState  # noqa: E402
 
@@ -323,7 +324,8 @@ def test_the_bases_score_is_the_same_after_a_hostile_frozen_program_and_in_the_n
 ):
     pytester.makepyfile(test_kind=SUITE)
     state = ProgramState(adapter=configure(copy, **attack))
-    freeze(pytester.path / "kept", Kind(), state, {"strategy": "w", "model": engine.describe()}, "")
+    about = {"strategy": "w", "model": engine.describe()}
+    freeze(pytester.path / "kept", Kind(), state, FORMS["chat"], about, "")
 
     def base_answers(journal, *chosen):
         options = (*QUICK, "--bt-gate=off", f"--bt-journal={journal}", "--bt-report=json:out.json")
