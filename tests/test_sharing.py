@@ -11,8 +11,10 @@ TRAIN = """
 import sys, time
 from pathlib import Path
 from test_journal import ADAPTER, ROWS, Engine
+from pytest_bettertogether.journal.budget import Budget
 from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.journal.replay import Journaled
+from pytest_bettertogether.pipeline.errors import BudgetError
 from pytest_bettertogether.pipeline.recipe import LoraTuning
 
 folder, who, until, seed = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
@@ -28,18 +30,24 @@ def say(text):
     (folder / f"{who}-waits").write_text(text)
 
 journal = Journal(folder / "journal")
-training = Journaled(Slow(journal), journal, say).finetune(ROWS, LoraTuning(), seed)
-journal.close()
+budget = Budget(minutes=float(sys.argv[5])) if len(sys.argv) > 5 else None
+try:
+    training = Journaled(Slow(journal), journal, say, budget).finetune(ROWS, LoraTuning(), seed)
+except BudgetError as error:
+    sys.exit(f"stopped: {error}")
+finally:
+    journal.close()
 print(training.adapter.digest)
 """
 
 
-def train(folder, who, until, seed=1):
-    """A process that trains until there is a file of the name `until`."""
+def train(folder, who, until, seed=1, *minutes):
+    """A process that trains until there is a file of the name `until`; with `minutes`, of so small a budget."""
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, folder, who, folder / until, str(seed)],
+        [sys.executable, "-c", TRAIN, folder, who, folder / until, str(seed), *map(str, minutes)],
         cwd=Path(__file__).parent,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
@@ -82,3 +90,12 @@ def test_it_is_taken_over_when_its_owner_is_killed(tmp_path, owner):
 def test_another_adapter_is_not_waited_for(tmp_path, owner):
     assert train(tmp_path, "second", "second-trains", seed=2).communicate()[0] != ""
     assert not (tmp_path / "second-waits").exists()
+
+
+def test_a_process_that_waits_stops_when_its_minutes_are_over(tmp_path, owner):
+    second = train(tmp_path, "second", "never", 1, 0.03)
+    _, said = second.communicate(timeout=120)  # were the budget ignored, it would wait for ever
+    assert second.returncode == 1
+    assert "stopped: --bt-max-minutes=0.03: " in said
+    assert owner.poll() is None
+    assert not (tmp_path / "second-trains").exists()

@@ -247,6 +247,8 @@ class Journaled:
         self.budget.spend(spent)
 
     def _waits(self, seconds: float) -> None:
+        """Say so, or raise BudgetError: minutes pass while another process trains, too."""
+        self.budget.allow()
         self.say(f"another process trains this adapter, waiting for it, {seconds:.0f} s")
 
     def _engine_waits(self, seconds: float, why: str) -> None:
