@@ -1,15 +1,16 @@
 """The gate's numbers, held against brute force and scipy."""
 
+import tracemalloc
 from math import comb, isclose, isnan
 from statistics import fmean
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
-from pytest_bettertogether.gate import bounded_mean
+from pytest_bettertogether.gate import bounded_mean, unconditional
 from pytest_bettertogether.gate.intervals import mean_interval, wilson
 from pytest_bettertogether.gate.seed_scatter import Scatter, scatter_of
 from pytest_bettertogether.gate.statistics import compare
@@ -177,6 +178,32 @@ def test_the_unconditional_p_is_the_largest_probability_of_a_z_as_large(n, data)
         for rate in np.linspace(plausible.low, plausible.high, 501)
     )
     assert p_value(broken, fixed, n) == pytest.approx(largest, abs=2e-4)
+
+
+@settings(max_examples=30)
+@given(n=st.integers(1, 2 * unconditional.TABLE), data=st.data())
+def test_what_is_left_out_for_large_splits_changes_no_p_value(n, data):
+    changed = data.draw(st.integers(0, n))
+    broken = data.draw(st.integers(changed // 2, changed))
+    margin = data.draw(st.sampled_from([0.0, 0.02, 0.05]))
+    found = set()
+    for table in (0, 2 * unconditional.TABLE):  # none of the rates and numbers are left out of a table
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(unconditional, "TABLE", table)
+            patch.setattr(unconditional, "_table", unconditional._table.__wrapped__)
+            found.add(p_value(broken, changed - broken, n, margin))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("broken", [1, 6, 800])
+def test_the_memory_for_a_large_split_is_bounded(broken):
+    tracemalloc.start()
+    try:
+        assert 0 < p_value(broken, broken // 3, 100_000) < 0.5
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6  # all numbers of changed examples at all rates would be 320 MB
 
 
 @pytest.mark.parametrize(("n", "alpha"), [(50, 0.05), (50, 0.05 / 24), (200, 0.05), (333, 0.01)])

@@ -27,6 +27,9 @@ NEGLIGIBLE = 1e-16
 """Less likely numbers of changed examples are left out of sums: all of them together are far below UNLIKELY."""
 UNLIKELY = 1e-6
 """The probability that the true share of changing examples is outside of the rates that are looked at."""
+TABLE = 2000
+"""Examples up to which the probabilities of all numbers of changed examples at all rates are kept as one table (6 MB);
+above that, those that are needed are computed each time: the table of 100,000 examples would have 320 MB."""
 LARGE = 300
 """Examples up to which a detectable drop is worked out exactly."""
 ROUNDING = 1e-9
@@ -130,12 +133,12 @@ def _largest_size(z: float, n: int, margin: float, between: tuple[float, float],
 
     No more exact than it takes to tell on which side of `enough` it is.
     """
-    rates, changing = _rates(n, margin)
+    rates = _rates(margin)
     # One rate more on either side, for the interval ends between two.
     first = max(0, int(np.searchsorted(rates, between[0], "right")) - 1)
     last = min(GRID, int(np.searchsorted(rates, max(between[1], margin), "left")))
-    rates, changing = rates[first : last + 1], changing[first : last + 1]
-    m = np.flatnonzero(changing.max(axis=0) > NEGLIGIBLE)
+    rates = rates[first : last + 1]
+    m, changing = _likely_changes(n, margin, first, last)
     fewest = _fewest(z, m, n, margin)
 
     def size(rate: float) -> float:
@@ -143,7 +146,7 @@ def _largest_size(z: float, n: int, margin: float, between: tuple[float, float],
         return float(binom.pmf(m, n, rate) @ binom.sf(fewest - 1, m, breaking))
 
     breaking = (rates[:, None] + margin) / 2 / rates[:, None] if margin else np.array([[0.5]])
-    sizes = (changing[:, m] * binom.sf(fewest - 1, m, breaking)).sum(axis=1)
+    sizes = (changing * binom.sf(fewest - 1, m, breaking)).sum(axis=1)
     peak = int(np.argmax(sizes))
     found = float(sizes[peak])
     if enough < math.inf and not 0.8 * enough < found <= enough:
@@ -154,7 +157,35 @@ def _largest_size(z: float, n: int, margin: float, between: tuple[float, float],
 
 
 @cache
-def _rates(n: int, margin: float) -> tuple[Any, Any]:
-    """Discordance rates to look at, [rate], closest at both ends; and P [rate, changed] of how many examples change."""
-    rates = np.maximum(margin + (1 - margin) * np.sin(np.linspace(0.0, np.pi / 2, GRID + 1)) ** 2, 1e-9)
-    return rates, binom.pmf(np.arange(n + 1)[None, :], n, rates[:, None])
+def _rates(margin: float) -> Any:
+    """Discordance rates to look at, closest at both ends."""
+    return np.maximum(margin + (1 - margin) * np.sin(np.linspace(0.0, np.pi / 2, GRID + 1)) ** 2, 1e-9)
+
+
+@cache
+def _table(n: int, margin: float) -> Any:
+    """P [rate, changed] of how many examples change."""
+    return binom.pmf(np.arange(n + 1)[None, :], n, _rates(margin)[:, None])
+
+
+def _likely_changes(n: int, margin: float, first: int, last: int) -> tuple[Any, Any]:
+    """Return the numbers of changed examples that are not negligible at the rates first...last, and P [rate, number].
+
+    Above `TABLE` examples, none is looked at that Bernstein's inequality rules out at the outer two of these rates.
+    """
+    if n <= TABLE:
+        changing = _table(n, margin)[first : last + 1]
+        m = np.arange(n + 1)
+    else:
+        rates = _rates(margin)[first : last + 1]
+        fewest, most = rates[0] * n - _reach(n, rates[0]), rates[-1] * n + _reach(n, rates[-1])
+        m = np.arange(max(0, math.floor(fewest)), min(n, math.ceil(most)) + 1)
+        changing = binom.pmf(m[None, :], n, rates[:, None])
+    kept = changing.max(axis=0) > NEGLIGIBLE
+    return m[kept], changing[:, kept]
+
+
+def _reach(n: int, rate: float) -> float:
+    """Return how far from its mean a binomial number may be, before Bernstein's inequality makes it negligible."""
+    nats = -math.log(NEGLIGIBLE)
+    return nats / 3 + math.sqrt((nats / 3) ** 2 + 2 * nats * n * rate * (1 - rate))
