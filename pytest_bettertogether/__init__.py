@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # at run time each name is looked up at its first use: every 
     from .plugin.hookspecs import RegisterModel
     from .results.cell_results import CellResult
     from .results.side_effects import base_model
-    from .retrieval import BM25, ColBERT, PassageFile, Pool
+    from .retrieval import BM25, ColBERT, PassageFile, Passages, Pool
     from .sources import Part, files, hub_dataset
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Model",
     "Part",
     "PassageFile",
+    "Passages",
     "Pool",
     "Predict",
     "Prediction",
@@ -76,7 +77,7 @@ _HOMES = {
     "Strategy": "pipeline.strategy",
     "Where": "pipeline.where",
     **dict.fromkeys(("Part", "files", "hub_dataset"), "sources"),
-    **dict.fromkeys(("BM25", "ColBERT", "PassageFile", "Pool"), "retrieval"),
+    **dict.fromkeys(("BM25", "ColBERT", "PassageFile", "Passages", "Pool"), "retrieval"),
     "CellResult": "results.cell_results",
     "base_model": "results.side_effects",
     "harness_lm": "harness.models",

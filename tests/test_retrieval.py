@@ -16,6 +16,7 @@ from pytest_bettertogether import (
     ChainOfThought,
     ColBERT,
     PassageFile,
+    Passages,
     Predict,
     Prediction,
     Program,
@@ -295,3 +296,53 @@ def test_a_search_outside_the_runner_or_not_of_the_program_is_refused():
 def test_a_passage_file_that_is_named_by_no_path_is_missing(tmp_path):
     with pytest.raises(DataError, match="one file of passages in the data folder"):
         PassageFile("none.jsonl").identity(Where(root=tmp_path))
+
+
+def test_passages_in_memory_are_searched_by_a_program():
+    given = [{"title": title, "text": text} for title, text in PASSAGES] + ["The tutor of Anna is Ben."]
+    corpus = Passages(given)
+    assert corpus.identity(Where()) == Passages(tuple(given)).identity(Where())
+    assert corpus.identity(Where()) != Passages(given[::-1]).identity(Where())
+    given.clear()
+
+    class Tutor(Program):
+        def __init__(self):
+            self.find = Retrieve(BM25(corpus), k=1)
+            self.say = Predict("question, context -> answer")
+
+        def forward(self, question):
+            return self.say(question=question, context=self.find(question))
+
+    engine = Scripted(lambda messages, _: "answer: Ben")
+    examples = [Example.of({"id": str(n), "question": q}) for n, q in enumerate(["Who tutors Anna?", "a deep lake?"])]
+    ask = engine.generate
+    runs = run_program(
+        Tutor(), ProgramState(), examples, lambda p: ask(p, None), seed=0, form=FORMS["chat"], search=Searches()
+    )
+    assert [run.retrievals[0].passages for run in runs] == [
+        ("The tutor of Anna is Ben.",),
+        ("Lake Ohrid | A deep lake between two mountain ranges.",),
+    ]
+    assert BM25(corpus).open(Where()).search(["Prespa"], 3) == BM25(Passages(corpus.rows)).open(Where()).search(
+        ["Prespa"], 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("one text", r"a list of passages, not one text: Passages\(\['one text'\]\)"),
+        (["fine", None], "passage 2 is None, expected a text, or a row with title and text"),
+        ([{"title": "a"}], "passage 1 is {'title': 'a'}, expected a text"),
+        ([{"title": "a", "text": [1]}], "passage 1 is .*, expected a text"),
+        ([b"x" * 500], r"passage 1 is b'x{58}, expected"),
+    ],
+)
+def test_what_is_no_passage_is_refused_by_its_number(rows, problem):
+    with pytest.raises(DataError, match=problem):
+        Passages(rows)
+
+
+def test_no_passages_at_all_are_refused_when_they_are_searched():
+    with pytest.raises(DataError, match="there is no passage to search"):
+        BM25(Passages([])).open(Where())

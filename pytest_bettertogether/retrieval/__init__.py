@@ -5,6 +5,6 @@ Each retriever is a frozen value that reads nothing until a cell needs it. Knows
 
 from .bm25 import BM25, Corpus
 from .colbert import ColBERT
-from .corpora import Chosen, PassageFile, Pool, Wiki2017
+from .corpora import Chosen, PassageFile, Passages, Pool, Wiki2017
 
-__all__ = ["BM25", "Chosen", "ColBERT", "Corpus", "PassageFile", "Pool", "Wiki2017"]
+__all__ = ["BM25", "Chosen", "ColBERT", "Corpus", "PassageFile", "Passages", "Pool", "Wiki2017"]

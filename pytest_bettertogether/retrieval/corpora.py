@@ -1,9 +1,9 @@
-"""Passages to search, each one text `title | body`: a file, the paragraphs behind a data set, Wikipedia's of 2017."""
+"""Passages to search, each one text: given in Python, a file, the paragraphs behind a data set, Wikipedia's of 2017."""
 
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,41 @@ def passage(title: str, body: str | Iterable[str]) -> str:
     """One passage as programs see it; a body may be a list of sentences."""
     text = body if isinstance(body, str) else "".join(body)
     return f"{title} | {' '.join(text.split())}"
+
+
+@dataclass(frozen=True)
+class Passages:
+    """A corpus in memory: `BM25(Passages(["The tutor of Anna is Ben.", {"title": "Ohrid", "text": "A lake."}]))`.
+
+    A passage is a text, which is searched as it is, or a row with `title` and `text`, whose text may be a list of
+    sentences. Raises DataError for anything else.
+    """
+
+    rows: Iterable[str | Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rows, str):
+            raise DataError(f"Passages takes a list of passages, not one text: Passages([{self.rows[:40]!r}])")
+        texts = tuple(_text(number, row) for number, row in enumerate(self.rows, 1))
+        object.__setattr__(self, "rows", texts)  # a value, which later changes of a list do not change
+
+    def identity(self, where: Where) -> str:
+        """The digest of the passages, in their order."""
+        return f"passages {digest(self.read(where))[:16]}"
+
+    def read(self, where: Where) -> list[str]:  # noqa: ARG002 - no folder matters, unlike to other corpora
+        """The passages as they are searched."""
+        return [str(text) for text in self.rows]
+
+
+def _text(number: int, row: object) -> str:
+    if isinstance(row, str):
+        return row
+    if isinstance(row, Mapping) and isinstance(row.get("title"), str):
+        body = row.get("text")
+        if isinstance(body, str) or (isinstance(body, list | tuple) and all(isinstance(each, str) for each in body)):
+            return passage(row["title"], body)
+    raise DataError(f"Passages: passage {number} is {row!r:.60}, expected a text, or a row with title and text")
 
 
 @dataclass(frozen=True)
