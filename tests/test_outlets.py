@@ -168,6 +168,30 @@ def test_what_a_server_says_is_inert_where_it_fails_a_test():
     assert "\n\\u003a:stop-commands::tok\n\\u001b[2J" in said
 
 
+@pytest.mark.parametrize("options", [(), ("--showlocals", "--tb=long"), ("--tb=native",), ("--tb=short", "-n1")])
+def test_what_an_exception_of_the_users_quotes_is_inert_on_the_terminal_and_in_junit(suite, options):
+    raising = f'said = "{DEAF}"; raise ValueError(said)'
+    suite.makepyfile(test_parity=SUITE.replace("return self.say(number=number)", raising))
+    result = run(suite, "--bt-gate=off", "--bt-strategy=zero", "--junit-xml=junit.xml", "-vv", *options)
+    result.assert_outcomes(failed=1)
+    harmless(suite, result)
+    (case,) = ET.parse(suite.path / "junit.xml").getroot().iter("testcase")  # noqa: S314 - we wrote it
+    told = "".join(case.find("failure").itertext()) + case.find("failure").get("message")
+    assert "stop-commands" in told
+    assert not set(told) & set("\x1b\x07\u202e\u2028")
+    assert not re.search(r"^\s*::", told, re.MULTILINE)
+
+
+def test_a_models_name_is_inert_above_the_tests(suite):
+    suite.makepyfile(test_parity=SUITE)
+    hostile = DEAF.encode().decode("unicode_escape")
+    suite.makeconftest(CONFTEST.replace('"parrot"', repr(hostile)))
+    result = suite.runpytest_subprocess(f"--bt-model={hostile}", "--collect-only", "-p", "no:randomly")
+    (said,) = (line for line in result.outlines if line.startswith("better together: "))
+    assert "\\u003a:stop-commands::tok" in said
+    assert not set(said) & set("\x1b\x07\u202e\u2028")
+
+
 def test_what_a_fork_writes_into_a_baseline_is_inert(suite):
     get_worse(suite)
     (file,) = (suite.path / "baselines").glob("*.json")

@@ -1,5 +1,6 @@
 """Progress: what is said, and where it is shown."""
 
+import io
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import pytest
 from parrot import CONFTEST, SUITE
 
 from pytest_bettertogether.plugin import progress_words as words
+from pytest_bettertogether.plugin.display import Display, OpenLine
 from pytest_bettertogether.running.progress import Progress, Snapshot
 
 
@@ -252,3 +254,15 @@ def test_a_session_without_cells_leaves_pytests_writer_alone(pytester):
     )
     pytester.makepyfile("def test_plain(): pass")
     pytester.runpytest().assert_outcomes(passed=1)
+
+
+def test_what_others_are_quoted_with_is_inert_before_it_is_fitted_to_the_width():
+    hostile = "HTTP 429: \x1b[2J\u202e\n::stop-commands::tok"
+    open_line = OpenLine(io.StringIO())
+    shown = Display(None, open_line, in_place=True, several=False, last=float("inf"))
+    shown.stopped.set()  # no thread is to draw
+    shown.show(Snapshot(f"iris[{hostile}-p]", "p", hostile, 25, 100))
+    lines = shown._lines(0.0, 200)
+    assert all("\x1b" not in line and "\u202e" not in line and "\n" not in line for line in lines)
+    assert all("\\u003a:stop-commands" in line for line in lines)
+    assert max(map(len, shown._lines(0.0, 80))) < 80

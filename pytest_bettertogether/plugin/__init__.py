@@ -166,8 +166,10 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
     cells = sum(item.get_closest_marker("bettertogether") is not None for item in items)
     if not cells or config.get_verbosity() < 0:  # --collect-only -q is read by programs
         return []
+    from ..pipeline.inert_text import plain
+
     settings = _session(config).settings
-    models = ", ".join(model.name for model in settings.models)
+    models = ", ".join(plain(model.name, 60) for model in settings.models)
     seeds = ", ".join(map(str, settings.seeds))
     limit = f", first {settings.limit} examples of each split" if settings.limit else ""
     gate = ", recording baselines" if settings.update_baselines == "all" else "" if settings.gate else ", not gated"
@@ -220,7 +222,10 @@ def pytest_runtest_makereport(
             report.outcome, report.longrepr = "failed", ending.objection
         setattr(report, RECORD, json.dumps(record.to_json()))
         setattr(report, STATUS, record.status)
+        from .faults import make_inert
         from .outcomes import properties, sections
+
+        make_inert(report)
 
         # JUnit XML takes them from the report on tear-down, which gets the item's; of a repeated item, the last.
         others = [pair for pair in item.user_properties if not pair[0].startswith("bettertogether.")]

@@ -16,11 +16,12 @@ import threading
 import time
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
 import pytest
 
+from ..pipeline.inert_text import plain
 from ..running.progress import Snapshot
 from . import progress_words as words
 from .keys import DISPLAY
@@ -96,6 +97,9 @@ class Display:
 
     def show(self, snapshot: Snapshot, worker: str = "") -> None:
         """Take note of where a cell is, and show it unless something was shown a moment ago: then it is shown soon."""
+        # A detail may quote a server. Here and not when lines are made, for what is inert is longer.
+        cell, stage, detail = (plain(text) for text in (snapshot.cell, snapshot.stage, snapshot.detail))
+        snapshot = replace(snapshot, cell=cell, stage=stage, detail=detail)
         with self.line.lock:
             self.snapshots[worker] = (time.monotonic(), snapshot)
             if self.thread is None:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import NoReturn
 
 import pytest
+from _pytest._code.code import ExceptionChainRepr, ReprEntry, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 
 from ..pipeline.errors import BetterTogetherError
 from ..pipeline.inert_text import block
@@ -38,6 +39,35 @@ def raise_for_user(error: BaseException) -> NoReturn:
     if meant:
         raise pytest.fail.Exception(block(f"{type(error).__name__}: {error}"), pytrace=False) from None
     raise error
+
+
+def make_inert(report: pytest.TestReport) -> None:
+    """Make inert what pytest shows of a failure: an exception of the user's may quote a model, a server or a file."""
+    shown = report.longrepr
+    if isinstance(shown, str):
+        report.longrepr = block(shown)
+    elif isinstance(shown, ExceptionChainRepr):
+        for traceback, crash, _ in shown.chain:
+            _make_inert(traceback, crash)
+    elif isinstance(shown, ReprExceptionInfo):
+        _make_inert(shown.reprtraceback, shown.reprcrash)
+
+
+def _make_inert(traceback: ReprTraceback, crash: ReprFileLocation | None) -> None:
+    """Rewrite each text of one exception in place, for pytest's terminal, JUnit XML and xdist alike."""
+    for entry in traceback.reprentries:
+        entry.lines = [block(line) for line in entry.lines]
+        if isinstance(entry, ReprEntry):
+            locations = [entry.reprfileloc, crash]
+            if entry.reprlocals:
+                entry.reprlocals.lines = [block(line) for line in entry.reprlocals.lines]
+            if entry.reprfuncargs:
+                entry.reprfuncargs.args = [(name, block(str(value))) for name, value in entry.reprfuncargs.args]
+        else:
+            locations = [crash]
+        for location in locations:
+            if location:
+                location.message = block(location.message)
 
 
 def leaves(error: BaseException) -> bool:
