@@ -13,6 +13,7 @@ import pytest
 from parrot import run
 
 from pytest_bettertogether.command.cli import main
+from pytest_bettertogether.journal import store
 from pytest_bettertogether.journal.store import Journal
 
 LONG_AGO = 40 * 86_400
@@ -89,6 +90,54 @@ def test_prune_removes_what_is_old_and_nothing_else(kept, suite, capsys):
     assert "and 1 adapter," in said(capsys, "prune", "--older-than=30d")[1][0]
     assert list((kept / "adapters").iterdir()) == list((kept / "training").iterdir()) == []
     run(suite, "--bt-gate=off", "--bt-seeds=0", "--bt-strategy=w").assert_outcomes(passed=1)
+
+
+def room(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_prune_says_what_it_freed(tmp_path, capsys):
+    journal = Journal(tmp_path)
+    for n in range(200):
+        journal.put(str(n), "x" * 10_000)
+    journal.close()
+    age(tmp_path, "CAST(key AS INTEGER) < 100")
+    before = room(tmp_path)
+    (line,) = said(capsys, "--dir", str(tmp_path), "prune", "--older-than=30d")[1]
+    after = room(tmp_path)
+    assert line == f"removed 100 entries and 0 adapters, freed {before - after:,} B"
+    assert before - after > 1_000_000
+    (line,) = said(capsys, "--dir", str(tmp_path), "prune", "--older-than=30d")[1]
+    assert line == "removed 0 entries and 0 adapters, freed 0 B"
+
+
+def test_prune_says_why_it_frees_nothing_where_another_process_is_reading(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(store, "PATIENCE", 0.1)
+    journal = Journal(tmp_path)
+    journal.put("key", "x" * 100_000)
+    age(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM entry").fetchall()
+        (line,) = said(capsys, "--dir", str(tmp_path), "prune", "--older-than=30d")[1]
+    journal.close()
+    assert line.startswith("removed 1 entry and 0 adapters, freed ")
+    assert line.endswith(" B; its data base keeps its size, as it is in use or the disk is full")
+
+
+def test_show_reads_no_value_but_the_one_that_it_shows(tmp_path, capsys, monkeypatch):
+    journal = Journal(tmp_path)
+    for n in range(50):
+        journal.put(f"{n:02}-key", n)
+    journal.close()
+    read = []
+    loads = store.json.loads
+    monkeypatch.setattr(store.json, "loads", lambda text: read.append(text) or loads(text))
+    assert said(capsys, "--dir", str(tmp_path), "show", "07")[1][-1] == "7"
+    assert read == [b"7"]
+    assert main(["journal", "--dir", str(tmp_path), "show", ""]) == 2
+    assert "several entries have a key that begins with ''" in capsys.readouterr().err
+    assert len(read) == 3
 
 
 def test_prune_leaves_a_training_alone_that_a_process_is_at(kept, capsys):

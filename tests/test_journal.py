@@ -17,6 +17,7 @@ from scripted import Scripted
 from pytest_bettertogether.engines.model import Model
 from pytest_bettertogether.engines.protocol import Continuation, Likelihood, Prompt, Training, TrainingRow
 from pytest_bettertogether.engines.registry import engine_key, load
+from pytest_bettertogether.journal.budget import Budget
 from pytest_bettertogether.journal.replay import Journaled
 from pytest_bettertogether.journal.store import Journal, damage_line
 from pytest_bettertogether.pipeline.adapter import ADAPTER_FILES, Adapter, adapter_digest
@@ -294,6 +295,46 @@ def test_it_keeps_itself_out_of_version_control(journal):
     assert (journal.folder / ".gitignore").read_text() == "*\n"
 
 
+def test_what_a_full_disk_left_empty_is_written_again(journal):
+    ignore = journal.folder / ".gitignore"
+    for before, after in (("", "*\n"), ("adapters\n", "adapters\n")):
+        ignore.write_text(before)
+        Journal(journal.folder).close()
+        assert ignore.read_text() == after
+
+
+def test_an_entry_that_is_found_under_another_key_is_not_believed(journal):
+    journal.put("one", "of one")
+    journal.put("two", "of two")
+    journal.query(
+        "UPDATE entry SET (checksum, value) = (SELECT checksum, value FROM entry WHERE key = 'two') WHERE key = 'one'"
+    )
+    assert journal.get("one") is None
+    assert journal.damaged == {"entry": 1}
+
+
+class Miscounting(Scorer):
+    """Says that it needed fewer tokens than none."""
+
+    def generate(self, prompts, sampling, adapter=None):
+        return [replace(each, completion_tokens=-5) for each in super().generate(prompts, sampling, adapter)]
+
+    def loglikelihood(self, items, adapter=None):
+        return [replace(each, tokens=-5) for each in super().loglikelihood(items, adapter)]
+
+
+@pytest.mark.parametrize(
+    ("call", "given"), [("generate", (PROMPTS, WARM)), ("loglikelihood", ([Continuation("a", "b")],))]
+)
+def test_an_engine_that_counts_fewer_tokens_than_none_earns_no_budget(journal, call, given):
+    budget = Budget(tokens=100)
+    engine = Journaled(Miscounting(journal), journal, budget=budget)
+    with pytest.raises(BackendError, match=r"the one engine says that a batch took .*-.* tokens: no count is below 0"):
+        getattr(engine, call)(*given)
+    assert (budget.spent, engine.paid) == (Usage(), Usage())
+    assert list(journal.entries()) == []
+
+
 def test_a_newer_journal_is_refused_politely(journal, tmp_path):
     journal._connection.execute("PRAGMA user_version = 3")
     with pytest.raises(JournalError, match="schema 3, this version reads 2: name another folder with --bt-journal"):
@@ -302,7 +343,7 @@ def test_a_newer_journal_is_refused_politely(journal, tmp_path):
 
 def test_a_damaged_data_base_is_one_clear_error(tmp_path):
     (tmp_path / "journal.sqlite").write_text("not a data base, but long enough to be taken for one" * 50)
-    with pytest.raises(JournalError, match=r"is damaged: file is not a database: move its journal.sqlite\* files away"):
+    with pytest.raises(JournalError, match=r"damaged: file is not a database: save what is whole with .* repair`"):
         Journal(tmp_path)
 
 

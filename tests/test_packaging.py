@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_bettertogether.journal.store import Journal
+
 pytest.importorskip("hatchling", reason="builds with hatchling, of the test extra")
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +52,40 @@ def test_the_sdist_holds_what_builds_and_tests_it_and_no_journal(built):
     assert {"pytest_bettertogether/py.typed", "pytest_bettertogether/tiny/weights/model.safetensors"} <= names
     unwanted = {".bettertogether", "__pycache__", ".venv", ".tox", "replication", ".git"}
     assert [name for name in names if parts(name) & unwanted] == []
+
+
+def journals_in_sdist(folder, back_end, configuration, **more):
+    """The files of a journal that are in the sdist of somebody's project with this back end."""
+    project = folder / "project"
+    (project / "mine").mkdir(parents=True)
+    (project / "mine" / "__init__.py").write_text("")
+    head = '[project]\nname = "mine"\nversion = "1"\n[build-system]\nrequires = []\n'
+    (project / "pyproject.toml").write_text(f'{head}build-backend = "{back_end}"\n{configuration}')
+    Journal(project / ".bettertogether").close()
+    for name, text in more.items():
+        (project / name.replace("_", ".")).write_text(text)
+    build = f"import os; from {back_end} import build_sdist; os.makedirs('dist'); build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=project, check=True, capture_output=True)
+    (sdist,) = (project / "dist").glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        return [name for name in archive.getnames() if ".bettertogether" in parts(name)]
+
+
+def test_the_lines_in_the_docs_keep_a_journal_out_of_everybodys_sdist(tmp_path):
+    docs = (ROOT / "docs" / "journal.md").read_text()
+    (lines,) = re.findall(r"```toml\n(.*?)```", docs, re.DOTALL)
+    assert journals_in_sdist(tmp_path / "without", "hatchling.build", "") != []
+    assert journals_in_sdist(tmp_path / "with", "hatchling.build", lines) == []
+    assert journals_in_sdist(tmp_path / "ignored", "hatchling.build", "", _gitignore=".bettertogether/\n") == []
+
+
+def test_setuptools_packs_no_journal_unless_it_is_told_to(tmp_path):
+    pytest.importorskip("setuptools", reason="builds with setuptools, where that is installed")
+    assert journals_in_sdist(tmp_path / "plain", "setuptools.build_meta", "") == []
+    everything = "graft .\n"
+    assert journals_in_sdist(tmp_path / "all", "setuptools.build_meta", "", MANIFEST_in=everything) != []
+    pruned = f"{everything}prune .bettertogether\n"
+    assert journals_in_sdist(tmp_path / "pruned", "setuptools.build_meta", "", MANIFEST_in=pruned) == []
 
 
 def test_the_wheel_holds_the_package_with_all_that_it_reads_and_nothing_else(wheel):

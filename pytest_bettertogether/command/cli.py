@@ -5,13 +5,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from ..journal.repair import repair
 from ..journal.upkeep import existing, find, line, listing, prune, verify
 from ..pipeline.errors import BetterTogetherError
-from ..pipeline.inert_text import block
+from ..pipeline.inert_text import block, plain
 from .reporting import add_reporting, comparison, render
 
 DAY = 86_400.0
@@ -66,17 +67,20 @@ def _parser() -> argparse.ArgumentParser:
     show = actions.add_parser("show", help="one entry, as JSON")
     show.add_argument("key", help="its key, or the beginning of it")
     actions.add_parser("verify", help="check every entry and adapter; exit code 1 if one is damaged")
+    actions.add_parser("repair", help="save what is whole of a damaged data base; the damaged one is kept aside")
     pruning = actions.add_parser("prune", help="remove what has not been used for long")
     pruning.add_argument("--older-than", required=True, type=_seconds, metavar="AGE", help="as in 30d, 12h or 0d")
     return parser
 
 
 def _journal(options: argparse.Namespace) -> int:
+    if options.action == "repair":  # of what may not open at all
+        return _print(repair(options.dir))
     journal = existing(options.dir)
     try:
         if options.action == "show":
             entry = find(journal, options.key)
-            lines = [entry.key, line(entry), json.dumps(entry.value, indent=1)]
+            lines = [plain(entry.key), line(entry), json.dumps(entry.value, indent=1)]
         elif options.action == "verify":
             lines = list(verify(journal))
         elif options.action == "prune":
@@ -85,9 +89,14 @@ def _journal(options: argparse.Namespace) -> int:
             lines = list(listing(journal, sys.maxsize if options.all else SHOWN))
     finally:
         journal.close()
-    for text in lines or ["everything is whole"]:
-        sys.stdout.write(f"{text}\n")
+    _print(lines or ["everything is whole"])
     return int(options.action == "verify" and bool(lines))
+
+
+def _print(lines: Iterable[str]) -> int:
+    for text in lines:
+        sys.stdout.write(f"{text}\n")
+    return 0
 
 
 def _export(options: argparse.Namespace, rest: Sequence[str]) -> int:

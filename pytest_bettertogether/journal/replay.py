@@ -243,6 +243,12 @@ class Journaled:
             return training
 
     def _spend(self, spent: Usage) -> None:
+        """Count what a batch took. Raises BackendError for less than nothing, which would add to the budget."""
+        if min(spent.prompt_tokens, spent.completion_tokens) < 0:
+            raise BackendError(
+                f"the {self.identity.get('backend', 'engine')} engine says that a batch took {spent.prompt_tokens} + "
+                f"{spent.completion_tokens} tokens: no count is below 0"
+            )
         self.paid += spent
         self.budget.spend(spent)
 

@@ -37,13 +37,23 @@ PATIENCE = 60.0
 
 DAY = 86_400
 
-_ALL = "SELECT key, used, checksum, CAST(value AS BLOB) FROM entry"  # as bytes, for a damaged text may be no UTF-8
-_ONE = f"{_ALL} WHERE key = ?"
+_ALL = "SELECT key, used, checksum, value FROM entry"
+_ONE = "SELECT used, checksum, value FROM entry WHERE key = ?"
+
+
+_DATA_BASE = (sqlite3.Error, UnicodeDecodeError)
+"""What a use of SQLite raises; the latter where its own message quotes a damaged name."""
+
+_DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG)
+"""SQLITE_ERROR too: our statements are right, so that a table or column that it misses had its name damaged."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row. `value` is None where it is damaged; `used` is a Unix time, to the day, and `size` is in bytes."""
+    """One row. `value` is None where it is damaged, and `size` is in bytes.
+
+    `used` is a Unix time, to the day, and 0 where what is written there can be none.
+    """
 
     key: str
     used: int
@@ -66,15 +76,16 @@ class Journal:
             for kept in (self.adapters, self.training):
                 kept.mkdir(parents=True, exist_ok=True)
             ignore = folder / ".gitignore"
-            if not ignore.exists():  # else a full disk would empty it
+            if not ignore.exists() or not ignore.stat().st_size:  # a full disk once left it empty
                 ignore.write_text("*\n", encoding="utf-8")
             self._connection = sqlite3.connect(folder / "journal.sqlite", timeout=PATIENCE, isolation_level=None)
+            self._connection.text_factory = bytes  # a damaged text may be no UTF-8, and costs its own row alone
             try:
                 self._set_up()
             except BaseException:  # whatever it was goes on; an open connection must not be left to the collector
                 self._connection.close()
                 raise
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *_DATA_BASE) as error:
             raise self.unusable(error) from error
 
     def _set_up(self) -> None:
@@ -122,7 +133,7 @@ class Journal:
         rows = self.query(_ONE, key)
         if not rows:
             return None
-        entry = _entry(*rows[0])
+        entry = _entry(key.encode(), *rows[0])  # by the key that was asked for, whatever SQLite took for it
         if entry.value is None:
             self.found_damaged(kind, key)
         elif entry.used < time.time() - DAY:
@@ -136,9 +147,25 @@ class Journal:
             for row in rows:
                 yield _entry(*row)
 
+    def starting(self, start: str) -> list[Entry]:
+        """Two entries at most whose keys begin so: enough to see whether it is one."""
+        for column in ("key", "+key"):  # by the index, and where that is damaged, through all rows
+            sql = f"{_ALL} WHERE {column} >= ? AND {column} < ? LIMIT 2"
+            rows = self.query(sql, start, f"{start}\U0010ffff")
+            if rows:
+                break
+        return [_entry(*row) for row in rows]
+
     def forget(self, before: float) -> int:
-        """Remove the entries that were used last before this Unix time (known to the day); how many."""
+        """Remove the entries that were used last before this Unix time (known to the day); how many.
+
+        An entry whose time can be none is as good as used now.
+        """
+        now = int(time.time())
         with self._errors():
+            self._connection.execute(
+                "UPDATE entry SET used = ? WHERE typeof(used) <> 'integer' OR used < 0 OR used > ?", (now, now + DAY)
+            )
             return self._connection.execute("DELETE FROM entry WHERE used < ?", (before,)).rowcount
 
     def query(self, sql: str, *parameters: Any) -> list[Any]:
@@ -148,11 +175,14 @@ class Journal:
 
     def put(self, key: str, value: Any) -> None:
         """Keep a JSON value, in place of any that was there."""
-        text = json.dumps(value)  # in ASCII: a model may emit lone surrogates, which UTF-8 cannot hold
+        self.restore(key, json.dumps(value), int(time.time()))  # ASCII: UTF-8 holds no lone surrogates of a model
+
+    def restore(self, key: str, text: str, used: int) -> None:
+        """Keep a value that is JSON already, as used last at this Unix time."""
         with self._errors():
             self._connection.execute(
                 "INSERT OR REPLACE INTO entry (key, checksum, value, used) VALUES (?, ?, ?, ?)",
-                (key, _checksum(key, text.encode()), text, int(time.time())),
+                (key, _checksum(key.encode(), text.encode()), text, used),
             )
 
     def found_damaged(self, kind: str, key: str) -> None:
@@ -196,7 +226,7 @@ class Journal:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except _DATA_BASE as error:
             raise self.unusable(error) from error
 
     def unusable(self, error: Exception) -> JournalError:
@@ -208,10 +238,10 @@ class Journal:
                 f"journal {self.folder} cannot be written, the disk is full ({error}): free some space and run the "
                 "same command again; what it holds already is unharmed"
             )
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        if code in _DAMAGE or isinstance(error, UnicodeDecodeError):
             return JournalError(
-                f"journal {self.folder} is damaged: {error}: move its journal.sqlite* files away "
-                "(the adapters may stay), or name another folder with --bt-journal"
+                f"journal {self.folder} is damaged: {error}: save what is whole with `bettertogether journal --dir "
+                f"{self.folder} repair`, or name another folder with --bt-journal"
             )
         return JournalError(f"journal {self.folder} cannot be used: {error}: name another folder with --bt-journal")
 
@@ -226,10 +256,23 @@ def damage_line(damaged: Mapping[str, int]) -> str:
     return f"journal: {' and '.join(counts)} {'was' if sum(damaged.values()) == 1 else 'were'} computed again"
 
 
-def _entry(key: str, used: int, checksum: str, value: bytes | None) -> Entry:
-    whole = value is not None and checksum == _checksum(key, value)
-    return Entry(key, used, len(value or b""), json.loads(value) if whole and value else None)
+def _entry(key: Any, used: Any, checksum: Any, value: Any) -> Entry:
+    """A row as SQLite reads it; damage may have made anything of any column."""
+    whole = is_whole(key, checksum, value)
+    name = key.decode(errors="backslashreplace") if isinstance(key, bytes) else str(key)
+    size = len(value) if isinstance(value, bytes) else 0
+    return Entry(name, used if is_time(used) else 0, size, json.loads(value) if whole else None)
 
 
-def _checksum(key: str, value: bytes) -> str:
-    return hashlib.sha256(key.encode() + b"\n" + value).hexdigest()[:16]
+def is_time(used: Any) -> bool:
+    """Whether this can be when an entry was used: a time that has been, give or take the clocks of two machines."""
+    return isinstance(used, int) and 0 < used < time.time() + DAY
+
+
+def is_whole(key: Any, checksum: Any, value: Any) -> bool:
+    """Whether these columns, read as bytes, are what was once written together."""
+    return isinstance(key, bytes) and isinstance(value, bytes) and checksum == _checksum(key, value).encode()
+
+
+def _checksum(key: bytes, value: bytes) -> str:
+    return hashlib.sha256(key + b"\n" + value).hexdigest()[:16]

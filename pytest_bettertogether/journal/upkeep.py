@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from ..pipeline.adapter import adapter_digest
 from ..pipeline.errors import JournalError
+from ..pipeline.inert_text import plain
 from .store import Entry, Journal
 
 
@@ -47,33 +48,44 @@ def listing(journal: Journal, most: int) -> Iterator[str]:
 
 def find(journal: Journal, start: str) -> Entry:
     """The one entry whose key begins so. Raises JournalError if there is none, or more than one."""
-    found = [entry for entry in journal.entries() if entry.key.startswith(start)]
+    found = journal.starting(start)
     if len(found) != 1:
-        raise JournalError(f"{len(found) or 'no'} entries have a key that begins with {start!r}: name one of them")
+        many = "several" if found else "no"
+        raise JournalError(f"{many} entries have a key that begins with {start!r}: name one of them")
     return found[0]
 
 
 def verify(journal: Journal) -> Iterator[str]:
     """A line for each fault; none if all is whole."""
-    for (finding,) in journal.query("PRAGMA quick_check"):
-        if finding != "ok":
-            yield f"data base: {finding}"
-    checked = set()
-    for entry in journal.entries():
-        if entry.value is None:
-            yield f"entry {entry.key[:16]} is damaged: it will be computed again"
-        elif adapter := _adapter(entry):
-            checked.add(adapter)
-            if adapter_digest(journal.adapters / adapter) != adapter:
-                yield f"adapter {adapter} is damaged or missing: it will be trained again"
+    checked: set[str] = set()
+    try:
+        yield from _damaged_rows(journal, checked)
+    except JournalError as error:  # the adapters are looked at all the same
+        yield str(error)
     for folder in sorted(journal.adapters.iterdir()):
         if folder.name not in checked and adapter_digest(folder) != folder.name:
             yield f"adapters/{folder.name} is half written and belongs to nothing: prune removes it"
 
 
+def _damaged_rows(journal: Journal, checked: set[str]) -> Iterator[str]:
+    """A line for each fault of the data base; the adapters that its entries name are added to those `checked`."""
+    for (finding,) in journal.query("PRAGMA integrity_check"):
+        if finding != b"ok":
+            yield f"data base: {plain(finding.decode(errors='backslashreplace'))}"
+    for entry in journal.entries():
+        if entry.value is None:
+            yield f"entry {_shown(entry)} is damaged: it will be computed again"
+        elif adapter := _adapter(entry):
+            checked.add(adapter)
+            if adapter_digest(journal.adapters / adapter) != adapter:
+                yield f"adapter {adapter} is damaged or missing: it will be trained again"
+
+
 def prune(journal: Journal, seconds: float) -> Iterator[str]:
     """Remove what was used last more than so many seconds ago, and what belongs to nothing; says what."""
-    before, size = time.time() - seconds, _size(journal.folder)
+    before = time.time() - seconds
+    journal.query("PRAGMA wal_checkpoint(TRUNCATE)")  # what its log holds is no room that pruning frees
+    size = _size(journal.folder)
     removed = journal.forget(before)
     kept = {_adapter(entry) for entry in journal.entries()}
     folders = [path for path in journal.adapters.iterdir() if path.name not in kept and _age(path) < before]
@@ -85,15 +97,26 @@ def prune(journal: Journal, seconds: float) -> Iterator[str]:
     for file in _abandoned(journal):
         if _age(file) < before:
             file.unlink(missing_ok=True)
-    try:
-        journal.query("VACUUM")
-    except JournalError as error:
-        # Another process is at it; the room is used again by what comes next.
-        if not isinstance(error.__cause__, sqlite3.OperationalError):
-            raise
+    in_use = "" if _compact(journal) else "; its data base keeps its size, as it is in use or the disk is full"
     entries = f"{removed:,} entr{'y' if removed == 1 else 'ies'}"
     adapters = f"{len(folders):,} adapter{'s' * (len(folders) != 1)}"
-    yield f"removed {entries} and {adapters}, {max(0, size - _size(journal.folder)):,} B"
+    yield f"removed {entries} and {adapters}, freed {max(0, size - _size(journal.folder)):,} B{in_use}"
+
+
+def _compact(journal: Journal) -> bool:
+    """Give unused room back to the disk; False where another process is in the way, or a full disk.
+
+    All of the data base is written anew, so that this is left out where it has no unused page.
+    """
+    try:
+        if journal.query("PRAGMA freelist_count") != [(0,)]:
+            journal.query("VACUUM")
+        ((blocked, *_),) = journal.query("PRAGMA wal_checkpoint(TRUNCATE)")  # until then the log holds all of it twice
+    except JournalError as error:
+        if not isinstance(error.__cause__, sqlite3.OperationalError):
+            raise
+        return False
+    return not blocked
 
 
 def _abandoned(journal: Journal) -> list[Path]:
@@ -117,7 +140,7 @@ def _adapter(entry: Entry) -> str:
 
 def line(entry: Entry) -> str:
     """An entry on one line: key, day of its last use, size, what it is."""
-    when = datetime.fromtimestamp(entry.used, UTC).date().isoformat()
+    when = datetime.fromtimestamp(entry.used, UTC).date().isoformat() if entry.used else "unknown"
     what = "an engine's description"
     if entry.value is None:
         what = "damaged"
@@ -127,7 +150,12 @@ def line(entry: Entry) -> str:
         what = f"a search that found {len(entry.value['passages'])} passages"
     elif _adapter(entry):
         what = f"adapter {_adapter(entry)}, {entry.value['steps']} steps"
-    return f"{entry.key[:16]:16}  {when}  {entry.size:>9,} B  {what}"
+    return f"{_shown(entry):16}  {when:10}  {entry.size:>9,} B  {what}"
+
+
+def _shown(entry: Entry) -> str:
+    """The beginning of its key, by which it is found; damage may have put anything in there."""
+    return plain(entry.key[:16])
 
 
 def _age(path: Path) -> float:

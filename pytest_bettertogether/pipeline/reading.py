@@ -73,13 +73,6 @@ def read(signature: Signature, completion: str, begun: bool = False) -> dict[str
     return {name: found.get(name, "") for name in outputs}
 
 
-def names_an_output(signature: Signature, completion: str) -> bool:
-    """Whether a completion opens with an output's name, as it was asked to; what else it says is taken by its place."""
-    pattern = headers(signature)
-    header = pattern.match(lines(_without_draft(pattern, completion))[0])
-    return header is not None and _field_of(signature, header) in {field.name for field in signature.outputs}
-
-
 def lines(text: str) -> list[str]:
     """The lines of a text without its outer white space, by any kind of line break that a keyboard makes."""
     return text.strip().replace("\r\n", "\n").replace("\r", "\n").split("\n")
