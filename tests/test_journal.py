@@ -303,14 +303,18 @@ def test_what_a_full_disk_left_empty_is_written_again(journal):
         assert ignore.read_text() == after
 
 
-def test_an_entry_that_is_found_under_another_key_is_not_believed(journal):
-    journal.put("one", "of one")
-    journal.put("two", "of two")
-    journal.query(
-        "UPDATE entry SET (checksum, value) = (SELECT checksum, value FROM entry WHERE key = 'two') WHERE key = 'one'"
-    )
-    assert journal.get("one") is None
-    assert journal.damaged == {"entry": 1}
+def test_a_row_to_which_a_damaged_index_leads_is_not_taken_for_the_key_that_was_asked_for(journal):
+    journal.put("key-one", "of one")
+    journal.close()
+    file = journal.folder / "journal.sqlite"
+    content = file.read_bytes()
+    place = content.rindex(b"key-one")
+    assert place > content.index(b"key-one")  # the first is the table's, and the index lies behind it
+    file.write_bytes(content[:place] + b"key-two" + content[place + 7 :])
+    damaged = Journal(journal.folder)
+    assert damaged.get("key-two") is None
+    assert damaged.damaged == {"entry": 1}
+    damaged.close()
 
 
 class Miscounting(Scorer):
