@@ -60,11 +60,11 @@ def pytest_configure(config):
     """Inside a run: watch the engine, the training loop and whatever writes."""
     if NOTES not in os.environ:
         return
-    from pytest_bettertogether.cells import cells
+    from pytest_bettertogether.cells import engines_in_use
     from pytest_bettertogether.journal.store import Journal
     from pytest_bettertogether.pipeline import atomic
 
-    notes, load = Notes(os.environ[NOTES]), cells.load
+    notes, load = Notes(os.environ[NOTES]), engines_in_use.load
     Journal.put = notes.during("writing completions", Journal.put)
     atomic.os.replace = notes.during("renaming a file", os.replace)
 
@@ -78,13 +78,12 @@ def pytest_configure(config):
         if "huggingface" in type(engine).__module__:
             from pytest_bettertogether.engines.hf import checkpoint, lora
 
-            checkpoint.EVERY = 0.2  # as often as it takes to be hit
             lora._loss = notes.during("inside training", lora._loss, lambda *_: ("steps", 1))
             lora._save = notes.during("writing an adapter", lora._save)
             checkpoint.Checkpoint.save = notes.during("writing a checkpoint", checkpoint.Checkpoint.save)
         return engine
 
-    cells.load = watched
+    engines_in_use.load = watched
 
 
 @dataclass

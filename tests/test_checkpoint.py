@@ -117,11 +117,40 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(engine, journal, steps, where)
     assert (again.adapter.digest, steps.done, journal.damaged) == (whole.adapter.digest, STEPS, {"checkpoint": 1})
 
 
+def written(monkeypatch):
+    """The steps after which checkpoints are written, as they come."""
+    found, genuine = [], checkpoint.Checkpoint.save
+
+    def noting(self, tensors, position):
+        found.append(position.step)
+        genuine(self, tensors, position)
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "save", noting)
+    return found
+
+
 def test_writing_checkpoints_changes_nothing_and_they_are_few(engine, journal, steps, monkeypatch):
     often = Journaled(engine, journal).finetune(ROWS, LORA, 1)
-    monkeypatch.setattr(checkpoint, "EVERY", 30.0)
-    monkeypatch.setattr(checkpoint.Checkpoint, "save", None)  # a short training writes none
+    monkeypatch.setattr(checkpoint, "EVERY", 1e9)
+    monkeypatch.setattr(checkpoint, "AFFORDED", 0.0)  # the first is always afforded
+    found = written(monkeypatch)
     assert engine.finetune(ROWS, LORA, 1, checkpoint=journal.training / "some") == often
+    assert found == [1]
+
+
+def test_a_kill_costs_at_most_a_tenth_of_the_steps(engine, journal, steps, monkeypatch):
+    monkeypatch.setattr(checkpoint, "EVERY", 1e9)
+    monkeypatch.setattr(checkpoint, "AFFORDED", 1.0)  # however slow the disk is
+    recipe, found = replace(LORA, epochs=10), written(monkeypatch)
+    whole = engine.finetune(ROWS, recipe, 1, checkpoint=journal.training / "some")
+    assert (whole.steps, found) == (30, [*range(3, 30, 3)])
+    journaled = Journaled(engine, journal)
+    killed_after(steps, 17, lambda: journaled.finetune(ROWS, recipe, 1))
+    assert found[-1] == 15
+    killed_after(steps, 14, lambda: journaled.finetune(ROWS, recipe, 1))  # in its 30th step
+    resumed = journaled.finetune(ROWS, recipe, 1)
+    assert (resumed.resumed, found[-1], found.count(18)) == (27, 27, 2)
+    assert (resumed.adapter.digest, resumed.losses) == (whole.adapter.digest, whole.losses)
 
 
 def test_a_disk_that_is_full_when_the_adapter_is_written(engine, small_disk):  # noqa: F811

@@ -14,7 +14,14 @@ from safetensors.torch import save
 from ...pipeline.atomic import write_bytes
 
 EVERY = 30.0
-"""Seconds of training between two checkpoints: what a kill may cost."""
+"""Seconds of training between two checkpoints, at most: what a kill may cost of a long training."""
+
+PARTS = 10
+"""A checkpoint is also written after each of so many parts of the steps: what a kill may cost of a short training."""
+
+AFFORDED = 0.1
+"""Share of a training's seconds that checkpoints after a part of its steps may take. Where steps are faster than that
+allows, the seconds that a kill costs are few."""
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -41,20 +48,28 @@ class Checkpoint:
     """The checkpoint of one training; without a path nothing is kept."""
 
     def __init__(self, path: Path | None) -> None:
-        self.path, self.last = path, time.monotonic()
+        self.path, self.began = path, time.monotonic()
+        self.last, self.step, self.spent = self.began, 0, 0.0
+        """When the last was written (or training began), after which step, and the seconds that all took."""
 
-    @property
-    def due(self) -> bool:
-        """Whether it is time for another. When one is written changes no result."""
-        return self.path is not None and time.monotonic() - self.last >= EVERY
+    def due(self, step: int, total: int) -> bool:
+        """Return whether it is time for another after this step of `total`. When one is written changes no result."""
+        if self.path is None or step == total:  # what is finished is saved as an adapter
+            return False
+        now = time.monotonic()
+        if now - self.last >= EVERY:
+            return True
+        return step - self.step >= max(1, total // PARTS) and self.spent <= AFFORDED * (now - self.began)
 
     def save(self, tensors: Tensors, position: Position) -> None:
         """Write aside and rename, so that a kill leaves the one before. Raises OSError if the disk is full."""
         assert self.path is not None
+        began = time.monotonic()
         told = json.dumps(asdict(position), sort_keys=True)
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         write_bytes(self.path, save(kept, metadata={"position": told, "checksum": _checksum(kept, told)}))
-        self.last = time.monotonic()
+        self.last, self.step = time.monotonic(), position.step
+        self.spent += self.last - began
 
     def load(self) -> tuple[Tensors, Position] | None:
         """What was written last, on the CPU; None if nothing was, or not what is there now."""
@@ -70,6 +85,7 @@ class Checkpoint:
         if about.get("checksum") != _checksum(tensors, told):
             return None
         position = json.loads(told)
+        self.step = position["step"]
         series = {name: tuple(position[name]) for name in ("losses", "curve")}
         return tensors, Position(**{**position, **series})
 

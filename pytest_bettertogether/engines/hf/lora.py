@@ -176,7 +176,7 @@ def _fit(
             at = Position(epoch, at.batch + 1, at.step + 1, summed, counted, at.losses, curve)
             if watcher:
                 watcher(at.step, total, loss / tokens)
-            if checkpoint.due:
+            if checkpoint.due(at.step, total):
                 checkpoint.save(_state(parameters, optimizer), at)
         if not math.isfinite(at.summed):
             raise FloatingPointError(f"the training loss became {at.summed}: lower lora.learning_rate")
