@@ -11,6 +11,7 @@ from pytest_bettertogether.engines.model import Model
 from pytest_bettertogether.engines.protocol import Completion
 from pytest_bettertogether.journal.store import Journal
 from pytest_bettertogether.pipeline.errors import DataError
+from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.strategy import Strategy
 from pytest_bettertogether.pipeline.suite import Suite
 
@@ -120,8 +121,8 @@ def test_data_are_read_once_and_told_apart_by_their_baseline_files(journal):
     assert data.clusters(other) == ()
     assert EVENTS == ["parity read", "other read"]
     whole = TaskData(journal)
-    assert whole.identity(parity)["test"] != data.identity(parity)["test"]
-    assert set(whole.provenance(parity)) == {"identity", "prompts", "train", "dev"}
+    assert whole.identity(parity, FORMS["chat"])["test"] != data.identity(parity, FORMS["chat"])["test"]
+    assert set(whole.provenance(parity, FORMS["chat"])) == {"identity", "prompts", "train", "dev"}
 
 
 def test_what_is_missing_is_known_before_an_engine_is_loaded(journal):

@@ -9,7 +9,7 @@ from made import RUN, gate, hostile, made, recorded
 from structure import ROOT, imports
 
 from pytest_bettertogether.command.cli import main
-from pytest_bettertogether.gate import statistics
+from pytest_bettertogether.gate import intervals
 from pytest_bettertogether.pipeline.steps import PROMPTS
 from pytest_bettertogether.report import building
 from pytest_bettertogether.report.building import build, view
@@ -46,8 +46,8 @@ def test_all_outlets_of_24_cells_cost_24_intervals(monkeypatch):
         asked.append(outcomes)
         return interval(outcomes, clusters)
 
-    interval = statistics.mean_interval
-    monkeypatch.setattr(statistics, "mean_interval", counted)
+    interval = intervals.mean_interval
+    monkeypatch.setattr(intervals, "mean_interval", counted)
     monkeypatch.setattr(building, "mean_interval", counted)
     cells = [
         recorded(made(task, strategy=strategy, n=6, text="x")) for task in ("a", "b", "c") for strategy in STRATEGIES
