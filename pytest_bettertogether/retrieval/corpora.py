@@ -54,7 +54,7 @@ def _text(number: int, row: object) -> str:
         return row
     if isinstance(row, Mapping) and isinstance(row.get("title"), str):
         body = row.get("text")
-        if isinstance(body, str) or (isinstance(body, list | tuple) and all(isinstance(each, str) for each in body)):
+        if isinstance(body, str) or (isinstance(body, list | tuple) and all(isinstance(line, str) for line in body)):
             return passage(row["title"], body)
     raise DataError(f"Passages: passage {number} is {row!r:.60}, expected a text, or a row with title and text")
 
