@@ -75,7 +75,7 @@ def pytest_configure(config):
             "computing a batch", engine.generate, lambda prompts, *_: ("calls", len(prompts))
         )
         engine.finetune = notes.during("starting a training", engine.finetune)
-        if "huggingface" in type(engine).__module__:
+        if engine.describe()["backend"] == "hf":
             from pytest_bettertogether.engines.hf import checkpoint, lora
 
             lora._loss = notes.during("inside training", lora._loss, lambda *_: ("steps", 1))
