@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time each name is looked up at its first use: every pytest run loads this package
     from .engines.model import Model
-    from .gate.abilities import Abilities
+    from .gate.side_effects import SideEffects
     from .gate.verdict import Baseline
     from .harness.models import harness_lm
     from .harness.task import harness_task
     from .pipeline.data import Example, Splits, Task
+    from .pipeline.data_folder import Where
     from .pipeline.frozen import frozen
     from .pipeline.metrics import Metric, exact_match, f1, integer_match, number_match
     from .pipeline.program import ChainOfThought, Field, Predict, Prediction, Program, Retrieve, Signature
     from .pipeline.prompt import Unparsable
     from .pipeline.strategy import Strategy
-    from .pipeline.where import Where
     from .plugin.better_together import BetterTogether, MeasurableResult
     from .plugin.hookspecs import RegisterModel
     from .results.cell_results import CellResult
@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # at run time each name is looked up at its first use: every 
 
 __all__ = [
     "BM25",
-    "Abilities",
     "Baseline",
     "BetterTogether",
     "CellResult",
@@ -48,6 +47,7 @@ __all__ = [
     "Program",
     "RegisterModel",
     "Retrieve",
+    "SideEffects",
     "Signature",
     "Splits",
     "Strategy",
@@ -75,7 +75,7 @@ _HOMES = {
     **dict.fromkeys(("Metric", "exact_match", "f1", "integer_match", "number_match"), "pipeline.metrics"),
     "frozen": "pipeline.frozen",
     "Strategy": "pipeline.strategy",
-    "Where": "pipeline.where",
+    "Where": "pipeline.data_folder",
     **dict.fromkeys(("Part", "files", "hub_dataset"), "sources"),
     **dict.fromkeys(("BM25", "ColBERT", "PassageFile", "Passages", "Pool"), "retrieval"),
     "CellResult": "results.cell_results",
@@ -84,7 +84,7 @@ _HOMES = {
     "harness_task": "harness.task",
     "Model": "engines.model",
     "Baseline": "gate.verdict",
-    "Abilities": "gate.abilities",
+    "SideEffects": "gate.side_effects",
     **dict.fromkeys(("BetterTogether", "MeasurableResult"), "plugin.better_together"),
     "RegisterModel": "plugin.hookspecs",
 }

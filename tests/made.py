@@ -3,7 +3,7 @@
 from pytest_bettertogether.pipeline.strategy import Strategy
 from pytest_bettertogether.results.cell_records import CellRecord, GateRecord, Paid
 from pytest_bettertogether.results.cell_results import CellResult, ExampleScore, SeedResult, StepRecord, Usage
-from pytest_bettertogether.results.side_effects import Ability
+from pytest_bettertogether.results.side_effects import SideEffect
 from pytest_bettertogether.results.traces import CallRecord, DemoRecord
 
 HOSTILE = (
@@ -87,12 +87,12 @@ def gate(n, verdict="worse"):
 
 def hostile():
     """A run in which everything that others write is hostile."""
-    ability = Ability(HOSTILE, "acc,none", ("0", "1"), ((1.0, 0.0),), ((0.0, 0.0),), {"docs": HOSTILE}, {})
+    ability = SideEffect(HOSTILE, "acc,none", ("0", "1"), ((1.0, 0.0),), ((0.0, 0.0),), {"docs": HOSTILE}, {})
     return [
         recorded(made(strategy="zero")),
         recorded(made(strategy="p")),
         recorded(made(strategy="w")),
-        recorded(made(strategy="pwp"), "worse", reason=HOSTILE, gate=gate(40), abilities=(ability,)),
+        recorded(made(strategy="pwp"), "worse", reason=HOSTILE, gate=gate(40), side_effects=(ability,)),
         recorded(made(task=HOSTILE[:60], strategy="p"), paid=Paid(Usage(7, 8, 9), 3, 1.5)),
         CellRecord("qa", "tiny", "ww", "invalid", "ProgramError: " + HOSTILE),
         CellRecord("qa", "tiny", "pw", "skipped", "needs instruct " + HOSTILE),

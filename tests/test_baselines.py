@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_bettertogether.gate.baselines import Source, read, remove, write
+from pytest_bettertogether.gate.collected_suites import Scope
+from pytest_bettertogether.gate.failure_texts import details, explain, explain_plain
 from pytest_bettertogether.gate.git import check
 from pytest_bettertogether.gate.judge import Terms
 from pytest_bettertogether.gate.recording import record_baselines
-from pytest_bettertogether.gate.scope import Scope
 from pytest_bettertogether.gate.verdict import Baseline, find
-from pytest_bettertogether.gate.words import details, explain, explain_plain
 from pytest_bettertogether.pipeline.errors import BaselineError
 from pytest_bettertogether.pipeline.forms import FORMS
 from pytest_bettertogether.pipeline.strategy import Strategy

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pytest_bettertogether.pipeline.json_values import from_json
 from pytest_bettertogether.results.cell_records import CellRecord, GateRecord
 from pytest_bettertogether.results.cell_results import CellResult, SeedResult, StepRecord
-from pytest_bettertogether.results.side_effects import Ability
+from pytest_bettertogether.results.side_effects import SideEffect
 from pytest_bettertogether.results.traces import CallRecord
 
 NUMBERS = st.floats(allow_nan=False)  # NaN is an error everywhere, and equals nothing
@@ -24,7 +24,7 @@ RESULTS = st.builds(CellResult, provenance=st.dictionaries(st.text(), JSON, max_
 RECORDS = {
     CellResult: RESULTS,
     CellRecord: st.builds(CellRecord, result=st.none() | RESULTS),
-    **{kind: st.from_type(kind) for kind in (SeedResult, StepRecord, GateRecord, Ability, CallRecord)},
+    **{kind: st.from_type(kind) for kind in (SeedResult, StepRecord, GateRecord, SideEffect, CallRecord)},
 }
 
 

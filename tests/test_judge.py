@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_bettertogether.gate.abilities import Abilities
-from pytest_bettertogether.gate.baselines import Recorded, RecordedAbility
+from pytest_bettertogether.gate.baselines import Recorded, RecordedSideEffect
+from pytest_bettertogether.gate.failure_texts import explain
 from pytest_bettertogether.gate.judge import Terms, judge
+from pytest_bettertogether.gate.side_effects import SideEffects
 from pytest_bettertogether.gate.statistics import Comparison
 from pytest_bettertogether.gate.verdict import Baseline
-from pytest_bettertogether.gate.words import explain
 from pytest_bettertogether.pipeline.errors import BaselineError
 from pytest_bettertogether.report.building import build
 from pytest_bettertogether.report.comparison import pairs
@@ -21,7 +21,7 @@ from pytest_bettertogether.report.comparison_text import comparison_lines
 from pytest_bettertogether.report.text import Style
 from pytest_bettertogether.results.cell_records import CellRecord
 from pytest_bettertogether.results.cell_results import CellResult, ExampleScore, SeedResult, Usage
-from pytest_bettertogether.results.side_effects import Ability, base_model
+from pytest_bettertogether.results.side_effects import SideEffect, base_model
 
 
 def result(scores, strategy="pwp"):
@@ -31,7 +31,7 @@ def result(scores, strategy="pwp"):
 
 
 def baseline(scores, terms, mode="gated", **details):
-    measured = {"arc": RecordedAbility((tuple(scores),), {})}
+    measured = {"arc": RecordedSideEffect((tuple(scores),), {})}
     recorded = Recorded({0: tuple(scores)}, "", {}, {}, True, measured)
     return Baseline("tiny-pwp", Path("qa.json"), mode, terms, "pytest", "qa.json", recorded=recorded, **details)
 
@@ -42,8 +42,8 @@ def verdicts(before, now, terms):
     cell = (held.record(result(now)).verdict, result(now) >= held)
     ids = tuple(map(str, range(len(now))))
     noted = []
-    measured = Ability("arc", "acc,none", ids, (tuple(before),), (tuple(now),), {}, {})
-    beside = Abilities((measured,), terms, note=noted.extend)
+    measured = SideEffect("arc", "acc,none", ids, (tuple(before),), (tuple(now),), {}, {})
+    beside = SideEffects((measured,), terms, note=noted.extend)
     assertions = [beside >= held, beside >= base_model(within=100 * terms.margin)]
     (base,) = (gate.verdict for gate in noted[-1].gates if gate.against == "base")
     (recorded,) = (gate.verdict for gate in noted[0].gates if gate.against == "baseline")

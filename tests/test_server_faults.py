@@ -25,11 +25,11 @@ from pytest_bettertogether.engines.registry import load, of_server
 from pytest_bettertogether.journal.budget import Budget
 from pytest_bettertogether.journal.replay import Journaled
 from pytest_bettertogether.journal.store import Journal
+from pytest_bettertogether.pipeline.data_folder import Where
 from pytest_bettertogether.pipeline.errors import BackendError, BudgetError, DataError
 from pytest_bettertogether.pipeline.inert_text import block
 from pytest_bettertogether.pipeline.prompt import Message
 from pytest_bettertogether.pipeline.recipe import Sampling
-from pytest_bettertogether.pipeline.where import Where
 
 KEY = "sk-bettertogether-0123456789"
 FUZZ = int(os.environ.get("BT_FUZZ", "300"))

@@ -18,7 +18,7 @@ from pytest_bettertogether.report.html import html
 from pytest_bettertogether.report.markdown import step_summary
 from pytest_bettertogether.report.text import ASCII, Style, lines
 from pytest_bettertogether.results.cell_records import CellRecord
-from pytest_bettertogether.results.side_effects import Ability, AbilityGate
+from pytest_bettertogether.results.side_effects import SideEffect, SideEffectGate
 from pytest_bettertogether.results.statuses import (
     STATUSES,
     VERDICT_WORDS,
@@ -141,8 +141,8 @@ def test_the_gravest_verdict_counts():
 
 
 def test_a_report_that_an_older_version_wrote_is_read_and_written_in_todays_spelling():
-    known = AbilityGate("base", "too_small", 0.5, -0.1, (-0.2, 0.0), 0.3, 0.05, 0.01, None, "a test")
-    ability = Ability("arc", "acc,none", ("0",), ((1.0,),), ((0.0,),), {}, {}, (known,))
+    known = SideEffectGate("base", "too_small", 0.5, -0.1, (-0.2, 0.0), 0.3, 0.05, 0.01, None, "a test")
+    ability = SideEffect("arc", "acc,none", ("0",), ((1.0,),), ((0.0,),), {}, {}, (known,))
     records = [recorded(made(), "too_small", gate=gate(40, "too_small"), abilities=(ability,))]
     today = json.loads(json.dumps(document(build(records, RUN))))
     jsonschema.validate(today, SCHEMA)
@@ -154,7 +154,7 @@ def test_a_report_that_an_older_version_wrote_is_read_and_written_in_todays_spel
     (cell,) = read(old, "old.json").cells
     record = cell.record
     assert (record.gate.mode, record.gate.verdict) == ("not_gated", "too_small")
-    assert record.abilities == (ability,)
+    assert record.side_effects == (ability,)
     jsonschema.validate(json.loads(json.dumps(document(build([record], RUN)))), SCHEMA)
 
 

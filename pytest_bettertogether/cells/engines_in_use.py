@@ -5,9 +5,9 @@ from collections.abc import Callable
 from ..engines.model import Model
 from ..engines.protocol import Watched, Watcher
 from ..engines.registry import engine_key, load
-from ..journal.ahead import Ahead
 from ..journal.budget import Budget
 from ..journal.replay import Journaled
+from ..journal.replay_only import ReplayOnly
 from ..journal.store import Journal
 from ..pipeline.errors import BackendError
 from ..results.cell_records import Paid
@@ -54,9 +54,9 @@ class EnginesInUse:
             self._model, self._engine = model, journaled
         return self._engine
 
-    def ahead(self, model: Model) -> Ahead:
+    def ahead(self, model: Model) -> ReplayOnly:
         """What the journal holds of the model, without its engine: plans know it by what it said when last loaded."""
-        return Ahead.of(self.journal, self.journal.get(_known(model)))
+        return ReplayOnly.of(self.journal, self.journal.get(_known(model)))
 
     def paid(self) -> Paid:
         """What the engine in use, and those before it, have computed in this session."""

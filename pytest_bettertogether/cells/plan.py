@@ -13,7 +13,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from ..engines.model import Model
-from ..journal.ahead import Ahead, Missing
+from ..journal.replay_only import Missing, ReplayOnly
 from ..optimize.bettertogether import Select, StepPath, run_seed
 from ..optimize.bound import Bound, bound_of_runs
 from ..optimize.builtin import BUILT_IN
@@ -68,7 +68,7 @@ class Plan:
         self._batches: set[str] = set()
 
     def add(self, suite: Suite, model: Model, strategy: Strategy, experiments: Iterable[Experiment]) -> None:
-        """Plan a cell; `experiments` are its seeds, with an `Ahead` for a backend."""
+        """Plan a cell; `experiments` are its seeds, with an `ReplayOnly` for a backend."""
         cell, costs = f"{suite.name}[{model.name}-{strategy.id}]", dict[str, Cost]()
         for experiment in experiments:
             outcomes = self._optimise((suite.baselines, model.name, experiment.seed), experiment, strategy, costs)
@@ -123,7 +123,7 @@ class Plan:
         if state is None:
             return None, most
         ahead = experiment.backend
-        assert isinstance(ahead, Ahead)
+        assert isinstance(ahead, ReplayOnly)
         before = ahead.held
         try:
             outcome = conduct(step, experiment, state, path)
@@ -151,7 +151,7 @@ class Plan:
         runs = len(experiment.splits.dev) * (len(strategy.steps) + 1) + len(experiment.splits.test)
         parts = frozenset[Part]().union(*(self._parts(experiment, path) for path in strategy.prefixes()))
         most, ahead = _most(bound_of_runs(experiment, runs, experiment.recipe.evaluate, parts)), experiment.backend
-        assert isinstance(ahead, Ahead)
+        assert isinstance(ahead, ReplayOnly)
         if outcomes is None:
             return most
         before = ahead.held
@@ -165,7 +165,7 @@ class Plan:
     def _test(self, experiment: Experiment, state: ProgramState | None, path: StepPath) -> Cost:
         """The final evaluation; exact where it is one batch that is known."""
         most, ahead = self._evaluation(experiment, len(experiment.splits.test), path), experiment.backend
-        assert isinstance(ahead, Ahead)
+        assert isinstance(ahead, ReplayOnly)
         if state is None:
             return most
         before = ahead.held

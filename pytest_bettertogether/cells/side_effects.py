@@ -1,19 +1,19 @@
 """Side effects: what the tuning of a cell changed elsewhere, measured by lm-eval tasks on the cell's own engine."""
 
 from ..engines.model import Model
-from ..harness.abilities import Wanted, abilities
 from ..harness.measuring import Form
 from ..harness.offline import offline_mode
+from ..harness.side_effects import Wanted, measure_side_effects
 from ..pipeline.errors import DataError
 from ..pipeline.suite import Suite
 from ..results.cell_results import CellResult
-from ..results.side_effects import Ability
+from ..results.side_effects import SideEffect
 from .cells import Cells
 
 
 def side_effects(
     cells: Cells, suite: Suite, model: Model, result: CellResult, wanted: Wanted, form: Form
-) -> tuple[Ability, ...]:
+) -> tuple[SideEffect, ...]:
     """Measure lm-eval tasks on the base model and on the weights that a cell of this session ended with.
 
     Args:
@@ -36,4 +36,4 @@ def side_effects(
     cells.progress.cell = f"{suite.name}[{result.id}]"
     folder = suite.baselines.parent.parent
     with offline_mode(cells.data.where.offline):
-        return abilities(wanted, form, folder, engine, adapters, cells.data.limit, cells.progress)
+        return measure_side_effects(wanted, form, folder, engine, adapters, cells.data.limit, cells.progress)

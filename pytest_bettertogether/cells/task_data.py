@@ -7,11 +7,11 @@ from typing import Any
 from ..harness.offline import offline_mode
 from ..journal.store import Journal
 from ..pipeline.data import Splits, clusters, fingerprint
+from ..pipeline.data_folder import Where
 from ..pipeline.frozen import Frozen
 from ..pipeline.metrics import metric_name
 from ..pipeline.prompt import Form
 from ..pipeline.suite import Suite
-from ..pipeline.where import Where
 from ..results.traces import SAID, as_text
 from ..retrieval.searching import Searches
 

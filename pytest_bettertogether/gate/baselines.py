@@ -14,7 +14,7 @@ from ..pipeline.inert_text import plain
 from ..pipeline.json_file import parse_json
 from ..results.cell_results import CellResult
 from ..results.identity import current_identity
-from ..results.side_effects import Ability, Rows
+from ..results.side_effects import Rows, SideEffect
 from .git import show
 
 SCHEMA = 1
@@ -30,7 +30,7 @@ FORM_OF_A_CELL = (
 
 
 @dataclass(frozen=True)
-class RecordedAbility:
+class RecordedSideEffect:
     """An lm-eval task as recorded beside its cell: scores [seed][document], and what they depend on."""
 
     seeds: Rows
@@ -50,7 +50,7 @@ class Recorded:
     provenance: Mapping[str, Any]
     gated: bool = False
     """Whether its suite gated it when it was recorded."""
-    abilities: Mapping[str, RecordedAbility] = field(default_factory=dict)
+    side_effects: Mapping[str, RecordedSideEffect] = field(default_factory=dict)
     """What `result.harness` measured, by lm-eval task."""
 
     @property
@@ -127,16 +127,16 @@ def write(
     task: str,
     results: Iterable[tuple[CellResult, bool]],
     made: Mapping[str, Any],
-    abilities: Mapping[str, Iterable[Ability]] = MappingProxyType({}),
+    side_effects: Mapping[str, Iterable[SideEffect]] = MappingProxyType({}),
 ) -> None:
     """Record results, each replacing its cell's entry, and leave the other cells as they are.
 
-    Each result comes with whether its suite gates it; `made` says when and at which commit. `abilities`, by cell,
+    Each result comes with whether its suite gates it; `made` says when and at which commit. `side_effects`, by cell,
     join those that its entry has. Written aside and renamed: a reader never sees half a file.
     """
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
     for result, gated in results:
-        measured = {ability.task: _write_ability(ability) for ability in abilities.get(result.id, ())}
+        measured = {effect.task: _write_side_effect(effect) for effect in side_effects.get(result.id, ())}
         known = {**cells.get(result.id, {}).get("harness", {}), **measured}
         cells[result.id] = {**_write_cell(result, made), "gated": gated, **({"harness": known} if known else {})}
     _write(path, task, cells)
@@ -180,27 +180,27 @@ def _read_cell(cell: Mapping[str, Any]) -> Recorded:
     identity = current_identity(provenance, cell["identity"])
     if "refused" in cell:
         return Recorded({}, cell["refused"], identity, provenance, gated)
-    abilities = {name: _read_ability(entry) for name, entry in cell.get("harness", {}).items()}
+    side_effects = {name: _read_side_effect(entry) for name, entry in cell.get("harness", {}).items()}
     seeds = {int(seed): _unpack(outcomes) for seed, outcomes in cell["seeds"].items()}
     if not seeds or any(len(outcomes) != cell["n"] for outcomes in seeds.values()):
         raise ValueError(f"every seed needs the outcomes of n = {cell['n']} examples")
-    return Recorded(seeds, "", identity, provenance, gated, abilities)
+    return Recorded(seeds, "", identity, provenance, gated, side_effects)
 
 
-def _write_ability(ability: Ability) -> dict[str, Any]:
+def _write_side_effect(effect: SideEffect) -> dict[str, Any]:
     return {
-        "score": round(ability.score, 6),
-        "identity": ability.identity,
-        "provenance": ability.provenance,
-        "seeds": [_pack(list(row)) for row in ability.after],
+        "score": round(effect.score, 6),
+        "identity": effect.identity,
+        "provenance": effect.provenance,
+        "seeds": [_pack(list(row)) for row in effect.after],
     }
 
 
-def _read_ability(entry: Mapping[str, Any]) -> RecordedAbility:
+def _read_side_effect(entry: Mapping[str, Any]) -> RecordedSideEffect:
     rows = tuple(_unpack(row) for row in entry["seeds"])
     if not rows or len({len(row) for row in rows}) != 1:
         raise ValueError("every seed of a harness task needs the outcomes of the same documents")
-    return RecordedAbility(rows, dict(entry["identity"]))
+    return RecordedSideEffect(rows, dict(entry["identity"]))
 
 
 def _pack(scores: list[float]) -> str | list[float]:

@@ -11,7 +11,7 @@ from ..pipeline.errors import BaselineError
 from ..pipeline.inert_text import plain
 from ..results.cell_records import CellRecord
 from ..results.cell_results import CellResult
-from ..results.side_effects import Ability
+from ..results.side_effects import SideEffect
 from ..results.statuses import STATUSES, Mode
 from .baselines import Recorded, Source, read, remove, write
 from .git import commit
@@ -83,12 +83,12 @@ def _record_file(
     before = read(path, task)
     fresh = [result for name, result in results.items() if not (only_new and name in before)]
     gated = {record.result.id for record in records if record.result is not None and record.gate and record.gate.gated}
-    abilities: dict[str, dict[str, Ability]] = {}
+    side_effects: dict[str, dict[str, SideEffect]] = {}
     for record in records:
         if record.result is not None:  # of a cell, each test may measure others
-            abilities.setdefault(record.result.id, {}).update((one.task, one) for one in record.abilities)
+            side_effects.setdefault(record.result.id, {}).update((one.task, one) for one in record.side_effects)
     if fresh:
-        measured = {name: some.values() for name, some in abilities.items()}
+        measured = {name: some.values() for name, some in side_effects.items()}
         write(path, task, [(result, result.id in gated) for result in fresh], made, measured)
     shown = _shown(path, root)
     return [f"{shown}: {result.id} {_change(result, before.get(result.id), path, alpha)}" for result in fresh]

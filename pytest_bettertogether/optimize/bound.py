@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from math import ceil
 
-from ..journal.ahead import CHARACTERS
+from ..journal.replay_only import CHARACTERS
 from ..pipeline.program import Demo
 from ..pipeline.prompt import Unshowable, check_showable
 from ..pipeline.recipe import Sampling

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .data_folder import Where
 from .errors import DataError
 from .metrics import Metric
 from .program import Demo, Program, Signature
-from .where import Where
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from .data_folder import Where
 from .errors import ProgramError
 from .fixed import fixed
-from .where import Where
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 

@@ -180,15 +180,15 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     """Explain a failed `better_together() >= bt_baseline`, and comparisons with numbers and other results."""
     if "pytest_bettertogether.cells.cells" not in sys.modules:  # then neither side can be ours
         return None
-    from ..gate.abilities import Abilities
-    from ..gate.abilities import explain as explain_abilities
+    from ..gate.failure_texts import explain, explain_plain
+    from ..gate.side_effects import SideEffects
+    from ..gate.side_effects import explain as explain_abilities
     from ..gate.verdict import Baseline
-    from ..gate.words import explain, explain_plain
     from ..pipeline.inert_text import block
     from ..results.cell_results import CellResult
 
     lines: list[str] = []
-    if isinstance(left, Abilities) and op == ">=":
+    if isinstance(left, SideEffects) and op == ">=":
         lines = explain_abilities(left, right)
     elif isinstance(left, CellResult) and isinstance(right, Baseline) and op == ">=":
         lines = explain(left, right)

@@ -16,8 +16,8 @@ from .session import Session
 
 if TYPE_CHECKING:  # only named here
     from ..engines.model import Model
-    from ..gate.abilities import Abilities
-    from ..harness.abilities import Wanted
+    from ..gate.side_effects import SideEffects
+    from ..harness.side_effects import Wanted
 
 
 class MeasurableResult(CellResult):
@@ -26,13 +26,13 @@ class MeasurableResult(CellResult):
     _ask: ClassVar[Callable[..., Any] | None] = None
 
     @classmethod
-    def of(cls, result: CellResult, ask: "Callable[..., Abilities]") -> "MeasurableResult":
+    def of(cls, result: CellResult, ask: "Callable[..., SideEffects]") -> "MeasurableResult":
         """The same result, whose `harness` is answered by `ask`."""
         made = cls(**vars(result))
         object.__setattr__(made, "_ask", ask)  # no field: it is no part of the data, which is frozen
         return made
 
-    def harness(self, tasks: "Wanted", **form: Any) -> "Abilities":
+    def harness(self, tasks: "Wanted", **form: Any) -> "SideEffects":
         """Measure lm-eval tasks on the base model and on the weights that the cell ended with.
 
         Args:

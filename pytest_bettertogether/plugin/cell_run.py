@@ -10,7 +10,7 @@ from ..pipeline.suite import Suite
 from ..results.cell_records import CellRecord, GateRecord, Paid
 from ..results.cell_results import CellResult
 from ..results.endings import Ending, Facts, ending
-from ..results.side_effects import Ability
+from ..results.side_effects import SideEffect
 from ..results.statuses import Status, Verdict
 
 if TYPE_CHECKING:  # the gate's numbers are loaded when a verdict is asked for
@@ -48,7 +48,7 @@ class CellRun:
         self._fault = self._stop = self._inability = ""
         self._compared = set[bool]()
         self._paid = Paid()
-        self._measured: dict[str, Ability] = {}
+        self._measured: dict[str, SideEffect] = {}
 
     @property
     def baseline(self) -> "Baseline | None":
@@ -92,14 +92,14 @@ class CellRun:
         """Note that the test compared something with its baseline: the cell's own score, or side effects."""
         self._compared.add(own_score)
 
-    def note(self, measured: Iterable[Ability]) -> None:
+    def note(self, measured: Iterable[SideEffect]) -> None:
         """Take in what `result.harness` has measured, or compared."""
-        for ability in measured:
-            known = self._measured.get(ability.task)
-            for gate in known.gates if known and known.after == ability.after else ():
-                if all(gate.against != new.against for new in ability.gates):
-                    ability = ability.judged(gate)
-            self._measured[ability.task] = ability
+        for effect in measured:
+            known = self._measured.get(effect.task)
+            for gate in known.gates if known and known.after == effect.after else ():
+                if all(gate.against != new.against for new in effect.gates):
+                    effect = effect.judged(gate)
+            self._measured[effect.task] = effect
 
     def record(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> tuple[CellRecord, Ending]:
         """The record of the cell when its test has ended, and what pytest must be told of it."""
@@ -138,7 +138,7 @@ class CellRun:
     def _side_effects(self) -> Verdict | None:
         if not self._measured:
             return None
-        from ..gate.abilities import worst
+        from ..gate.side_effects import worst
 
         return worst(tuple(self._measured.values()))
 
@@ -158,7 +158,7 @@ class CellRun:
             kinds=self._kinds,
             file=file,
             line=line,
-            abilities=tuple(self._measured.values()),
+            side_effects=tuple(self._measured.values()),
         )
 
 

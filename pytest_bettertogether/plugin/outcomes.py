@@ -52,6 +52,6 @@ def sections(cell_run: CellRun, record: CellRecord) -> Iterator[tuple[str, str]]
         and record.gate.verdict != "holds"
         and record.gate.mode == "gated"
     ):
-        from ..gate.words import details
+        from ..gate.failure_texts import details
 
         yield "better together", block("\n".join(details(cell_run.result, cell_run.baseline)))

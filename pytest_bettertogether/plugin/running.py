@@ -24,8 +24,8 @@ from .session import Session
 if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell runs
     from ..cells.cells import Cells
     from ..engines.model import Model
-    from ..gate.abilities import Abilities
-    from ..harness.abilities import Wanted
+    from ..gate.side_effects import SideEffects
+    from ..harness.side_effects import Wanted
     from .display import Display
     from .distribution import Teller
 
@@ -44,11 +44,11 @@ def run(session: Session, cell_run: CellRun, model: "Model", strategy: Strategy)
 
 def measure(
     session: Session, cell_run: CellRun, model: "Model", result: CellResult, tasks: "Wanted", **form: Any
-) -> "Abilities":
+) -> "SideEffects":
     """Put lm-eval tasks to a cell's weights and to the base model, on behalf of an item."""
     __tracebackhide__ = True
     from ..cells.side_effects import side_effects
-    from ..gate.abilities import Abilities
+    from ..gate.side_effects import SideEffects
     from ..harness.measuring import Form
 
     settings = session.settings
@@ -62,7 +62,7 @@ def measure(
         cell_run.note(found)
     gated = settings.gate and Strategy.of(result.strategy) in cell_run.suite.gate
     terms = replace(session.terms, alpha=settings.alpha)
-    return Abilities(found, terms, gated, cell_run.note if own else tuple)
+    return SideEffects(found, terms, gated, cell_run.note if own else tuple)
 
 
 def _work(session: Session, cell_run: CellRun, job: "Callable[[Cells], Done]") -> Done:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # greenlets and the journal are loaded when the first cell ru
     from ..engines.devices import Claim
     from ..engines.model import Model
     from ..gate.baselines import Source
+    from ..gate.collected_suites import Scope
     from ..gate.judge import Terms
-    from ..gate.scope import Scope
     from ..gate.verdict import Baseline
     from ..report.model import Report
     from ..results.statuses import Status
@@ -87,7 +87,7 @@ class Session:
     @cached_property
     def scope(self) -> "Scope":
         """The suites that were collected, and which of their cells are gated."""
-        from ..gate.scope import Scope
+        from ..gate.collected_suites import Scope
 
         models = {model.name: model for model in self.settings.models}
         return Scope(tuple(models), able=lambda suite, name: not self.skip_reason(suite, models[name]))

@@ -15,10 +15,10 @@ from ..engines.model import Model
 from ..engines.registry import BUILT_IN, check_offline, choose, find, of_server
 from ..optimize.step import Further, kinds_with, own_values
 from ..pipeline.atomic import replaced_mode
+from ..pipeline.data_folder import Where
 from ..pipeline.extras import missing_for_report
 from ..pipeline.steps import Kinds
 from ..pipeline.strategy import Strategy
-from ..pipeline.where import Where
 from .options import OPTIONS, Option
 from .outlets import BUILT_IN as BUILT_IN_REPORTS
 from .outlets import Outlet, read_outlets

@@ -10,17 +10,17 @@ from ..gate.intervals import mean_interval
 from ..gate.statistics import compare
 from ..pipeline.steps import Kinds
 from ..results.cell_records import CellRecord
-from ..results.side_effects import Ability
+from ..results.side_effects import SideEffect
 from ..results.statuses import STATUSES
+from .best_of_column import Place, places
 from .cells import in_order, kinds_of, rank, title
 from .cost import computed
 from .factorial import factorials
 from .gains import gains, known
 from .learning import readings
-from .model import CellView, ModelView, Report, Score, SideEffect, TaskView
+from .model import CellView, ModelView, Report, Score, SideEffectView, TaskView
 from .notes import notes_on
 from .redaction import without_secrets
-from .standing import Place, places
 
 NO_RUN: Mapping[str, Any] = MappingProxyType({})
 
@@ -80,13 +80,13 @@ def _cell(record: CellRecord, score: Score | None, place: Place) -> CellView:
         score=score,
         place=place,
         cost=computed([record.result]) if record.result else None,
-        side_effects=tuple(_side_effect(ability) for ability in record.abilities),
+        side_effects=tuple(_side_effect(measured) for measured in record.side_effects),
     )
 
 
-def _side_effect(ability: Ability) -> SideEffect:
-    comparison = compare(ability.after, ability.before)
-    return SideEffect(ability, comparison.difference, comparison.interval)
+def _side_effect(measured: SideEffect) -> SideEffectView:
+    comparison = compare(measured.after, measured.before)
+    return SideEffectView(measured, comparison.difference, comparison.interval)
 
 
 def _models(cells: Sequence[CellView]) -> Iterator[ModelView]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..pipeline.steps import KINDS, Kinds, catalogue
 from ..pipeline.strategy import PAPER, Strategy
 from ..results.cell_records import CellRecord, GateRecord, Paid
-from ..results.side_effects import Ability
+from ..results.side_effects import SideEffect
 from ..results.statuses import gravity
 
 Key = tuple[str, str, str]
@@ -19,12 +19,12 @@ def in_order(records: Iterable[CellRecord]) -> list[CellRecord]:
     It has all that the tests of its cell paid and measured besides, and the gate of the test that has one.
     """
     cells: dict[Key, CellRecord] = {}
-    abilities: dict[Key, dict[str, Ability]] = {}
+    side_effects: dict[Key, dict[str, SideEffect]] = {}
     paid: dict[Key, Paid] = {}
     gates: dict[Key, GateRecord] = {}
     for record in records:
         key = (record.model, record.task, record.strategy)
-        abilities.setdefault(key, {}).update((ability.task, ability) for ability in record.abilities)
+        side_effects.setdefault(key, {}).update((effect.task, effect) for effect in record.side_effects)
         paid[key] = paid.get(key, Paid()) + record.paid
         if record.gate and (key not in gates or record.gate.mode == "gated"):
             gates[key] = record.gate
@@ -33,7 +33,7 @@ def in_order(records: Iterable[CellRecord]) -> list[CellRecord]:
     ordered = []
     for key in sorted(cells, key=lambda key: (*key[:2], rank(key[2]))):
         gate = cells[key].gate or gates.get(key)
-        ordered.append(replace(cells[key], abilities=tuple(abilities[key].values()), paid=paid[key], gate=gate))
+        ordered.append(replace(cells[key], side_effects=tuple(side_effects[key].values()), paid=paid[key], gate=gate))
     return ordered
 
 

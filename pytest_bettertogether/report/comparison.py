@@ -6,8 +6,8 @@ from typing import Literal
 from ..gate.judge import Judgement, Terms, judge
 from ..pipeline.inert_text import plain
 from ..results.cell_results import CellResult
+from .best_of_column import same_examples
 from .model import CellView, Report
-from .standing import same_examples
 
 Outcome = Literal["worse", "better", "same", "lost", "incomparable", "without score", "new"]
 BAD = ("worse", "lost", "incomparable")

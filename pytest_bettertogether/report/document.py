@@ -19,7 +19,7 @@ from ..results.cell_results import CellResult, SeedResult, StepRecord, Usage
 from ..results.statuses import in_one_spelling, status_of
 from .building import build
 from .model import CellView, Report
-from .side_effects import abilities_read, side_effect_entries
+from .side_effects import side_effect_entries, side_effects_read
 
 SCHEMA = 1
 
@@ -133,7 +133,7 @@ def _record(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellRe
         },
     )
     result = _result(cell, docs) if cell["seeds"] else None
-    return replace(record, result=result, abilities=abilities_read(cell.get("abilities", ())))
+    return replace(record, result=result, side_effects=side_effects_read(cell.get("abilities", ())))
 
 
 def _result(cell: Mapping[str, Any], docs: tuple[dict[str, str], ...]) -> CellResult:

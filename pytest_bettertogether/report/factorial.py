@@ -9,7 +9,7 @@ from ..pipeline.inert_text import plain
 from ..pipeline.steps import KINDS, Kinds, StepKind
 from ..pipeline.strategy import ZERO
 from ..results.cell_results import CellResult
-from .standing import same_examples
+from .best_of_column import same_examples
 
 Estimate = tuple[float, float, float]
 """Mean, and its 95 % interval; within -2...2, 0.01 being a point."""

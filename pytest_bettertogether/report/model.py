@@ -12,13 +12,13 @@ from typing import Any
 from ..pipeline.steps import Kinds
 from ..results.cell_records import CellRecord, GateRecord
 from ..results.cell_results import CellResult
-from ..results.side_effects import Ability
+from ..results.side_effects import SideEffect
 from ..results.statuses import NOT_RUN, STATUSES, StatusFacts
+from .best_of_column import Place
 from .cost import Cost
 from .factorial import Factorial
 from .gains import Gain
 from .learning import Reading
-from .standing import Place
 
 NEAR = 0.0005
 """How far, within 0...1, an interval's middle may lie from its score for `score ± half` to be that interval: below
@@ -46,10 +46,10 @@ class Score:
 
 
 @dataclass(frozen=True)
-class SideEffect:
+class SideEffectView:
     """An lm-eval task on the base model and after tuning; the difference with its 95 % interval, within -1...1."""
 
-    ability: Ability
+    measured: SideEffect
     difference: float
     interval: tuple[float, float]
 
@@ -68,7 +68,7 @@ class CellView:
     """best: the highest score of its task and model among cells that did not fail; tied: not significantly below it."""
     cost: Cost | None
     """What it takes to compute; None without a result."""
-    side_effects: tuple[SideEffect, ...]
+    side_effects: tuple[SideEffectView, ...]
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ..pipeline.json_values import from_json
-from ..results.side_effects import Ability, AbilityGate
+from ..results.side_effects import SideEffect, SideEffectGate
 from ..results.statuses import VERDICT_WORDS, in_one_spelling
 from .model import CellView
 
@@ -15,21 +15,21 @@ TITLE = "what else changed"
 COLUMNS = (TITLE, "lm-eval task", "n", "base", "now", "difference", "gate")
 NOTE = "scores in %, difference in points with its 95 % interval, paired by document; base: the model untuned"
 DERIVED = {"n", "base", "score", "difference", "interval"}
-"""What an entry holds for its readers, besides what an Ability is made of."""
+"""What an entry holds for its readers, besides what an SideEffect is made of."""
 
 
 def side_effect_rows(cell: CellView) -> Iterator[Sequence[str]]:
     """The texts under `COLUMNS`, a row per lm-eval task of the cell."""
     for effect in cell.side_effects:
-        ability, (low, high) = effect.ability, effect.interval
+        measured, (low, high) = effect.measured, effect.interval
         yield (
             f"{cell.record.task} {cell.title} on {cell.record.model}",
-            f"{ability.task} ({ability.metric.removesuffix(',none')})",
-            str(ability.n),
-            f"{100 * ability.base:.1f}",
-            f"{100 * ability.score:.1f}",
+            f"{measured.task} ({measured.metric.removesuffix(',none')})",
+            str(measured.n),
+            f"{100 * measured.base:.1f}",
+            f"{100 * measured.score:.1f}",
             f"{100 * effect.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
-            "; ".join(_gate(gate) for gate in ability.gates),
+            "; ".join(_gate(gate) for gate in measured.gates),
         )
 
 
@@ -61,28 +61,28 @@ def side_effect_sentences(cells: Iterable[CellView], shown: Callable[[str], str]
 def side_effect_entries(cell: CellView) -> Iterator[dict[str, Any]]:
     """The same of one cell as JSON values, with every document's score (schema-1.json, `ability`)."""
     for effect in cell.side_effects:
-        ability = effect.ability
+        measured = effect.measured
         yield {
-            **asdict(ability),
-            "n": ability.n,
-            "base": ability.base,
-            "score": ability.score,
+            **asdict(measured),
+            "n": measured.n,
+            "base": measured.base,
+            "score": measured.score,
             "difference": effect.difference,
             "interval": list(effect.interval),
-            "gates": [asdict(gate) for gate in ability.gates],
+            "gates": [asdict(gate) for gate in measured.gates],
         }
 
 
-def abilities_read(entries: Iterable[Mapping[str, Any]]) -> tuple[Ability, ...]:
+def side_effects_read(entries: Iterable[Mapping[str, Any]]) -> tuple[SideEffect, ...]:
     """Read what `side_effect_entries` made."""
     read = []
     for entry in entries:
         values = {name: value for name, value in entry.items() if name not in DERIVED}
         gates = [in_one_spelling(gate) for gate in entry["gates"]]
-        read.append(from_json(Ability, {**values, "gates": gates}))
+        read.append(from_json(SideEffect, {**values, "gates": gates}))
     return tuple(read)
 
 
-def _gate(gate: AbilityGate) -> str:
+def _gate(gate: SideEffectGate) -> str:
     within = f" within {100 * gate.margin:g}" if gate.margin else ""
     return f"{gate.against}{within}: {VERDICT_WORDS[gate.verdict]}"

@@ -7,7 +7,7 @@ from typing import Any
 from ..pipeline.json_values import from_json
 from ..pipeline.steps import StepKind
 from .cell_results import CellResult, Usage
-from .side_effects import Ability
+from .side_effects import SideEffect
 from .statuses import Mode, Status, Verdict
 
 
@@ -73,7 +73,7 @@ class CellRecord:
     """The test's id, and below where it is written: the file, relative to the rootdir, and the line, from 1."""
     file: str = ""
     line: int = 0
-    abilities: tuple[Ability, ...] = ()
+    side_effects: tuple[SideEffect, ...] = ()
     """What else changed: lm-eval tasks that its test has measured."""
     kinds: tuple[StepKind, ...] = ()
     """What those steps of its strategy say of themselves that are not built in."""

@@ -28,7 +28,7 @@ def base_model(within: float = 0.0) -> BaseModel:
 
 
 @dataclass(frozen=True)
-class AbilityGate:
+class SideEffectGate:
     """One comparison of an ability; scores and differences within 0...1."""
 
     against: Literal["base", "baseline"]
@@ -47,7 +47,7 @@ class AbilityGate:
 
 
 @dataclass(frozen=True)
-class Ability:
+class SideEffect:
     """One lm-eval task: what each document scored on the base model, and on the tuned ones, one per seed."""
 
     task: str
@@ -60,7 +60,7 @@ class Ability:
     """What must be equal for two measurements to be compared: documents, prompts, filters, metric."""
     provenance: dict[str, str]
     """Model, revision, adapters, program, version of lm-eval."""
-    gates: tuple[AbilityGate, ...] = ()
+    gates: tuple[SideEffectGate, ...] = ()
 
     @property
     def score(self) -> float:
@@ -77,7 +77,7 @@ class Ability:
         """Documents."""
         return len(self.ids)
 
-    def judged(self, gate: AbilityGate) -> "Ability":
+    def judged(self, gate: SideEffectGate) -> "SideEffect":
         """With one comparison more; it takes the place of an earlier one against the same."""
         return replace(self, gates=(*(kept for kept in self.gates if kept.against != gate.against), gate))
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from filelock import FileLock
 
 from ..pipeline.data import digest
+from ..pipeline.data_folder import Where
 from ..pipeline.errors import DataError
 from ..pipeline.extras import missing
-from ..pipeline.where import Where
 
 if TYPE_CHECKING:  # numpy is loaded when something is searched
     import numpy

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from ..engines.kinds import ServerOptions, is_local
+from ..pipeline.data_folder import Where
 from ..pipeline.errors import BackendError, DataError
-from ..pipeline.where import Where
 
 if TYPE_CHECKING:  # the HTTP client is loaded when a server is opened
     from ..engines.server.delivery import Delivery

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..pipeline.data import digest
+from ..pipeline.data_folder import POOL, WIKI, Where
 from ..pipeline.errors import DataError
 from ..pipeline.program import Searcher
-from ..pipeline.where import POOL, WIKI, Where
 from ..sources.files import files, read_rows
 from ..sources.hub import fetched
 from ..sources.tables import Row, Source

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..journal.store import Journal
+from ..pipeline.data_folder import Where
 from ..pipeline.errors import ProgramError
 from ..pipeline.program import Program, Retrieve, Retriever, Searcher, SearchFunction
 from ..pipeline.source_code import named_by_source
-from ..pipeline.where import Where
 
 KEYS = 1
 """Version of the form of the keys under which answers are kept."""

@@ -11,8 +11,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from ..pipeline.data_folder import Where
 from ..pipeline.errors import DataError
-from ..pipeline.where import Where
 from .tables import Layout, Part, Row, Source
 
 KINDS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")

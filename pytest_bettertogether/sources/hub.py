@@ -7,9 +7,9 @@ from pathlib import Path
 from types import ModuleType
 
 from ..pipeline.data import Splits
+from ..pipeline.data_folder import Where
 from ..pipeline.errors import DataError
 from ..pipeline.extras import missing
-from ..pipeline.where import Where
 from .files import Files
 from .tables import Layout, Part, Row, Source
 

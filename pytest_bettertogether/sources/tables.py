@@ -8,8 +8,8 @@ from random import Random
 from typing import Any
 
 from ..pipeline.data import Splits
+from ..pipeline.data_folder import Where
 from ..pipeline.errors import DataError
-from ..pipeline.where import Where
 
 Row = Mapping[str, Any]
 

@@ -11,20 +11,20 @@ from typing import Literal
 
 from ..pipeline.errors import BaselineError
 from ..pipeline.inert_text import plain
-from ..results.side_effects import Ability, AbilityGate, BaseModel
+from ..results.side_effects import BaseModel, SideEffect, SideEffectGate
 from ..results.statuses import VERDICT_WORDS, Verdict, gravest
-from .baselines import RecordedAbility
+from .baselines import RecordedSideEffect
 from .judge import Judgement, Terms, holds, judge
 from .verdict import Baseline
 
-Note = Callable[[tuple[Ability, ...]], object]
+Note = Callable[[tuple[SideEffect, ...]], object]
 
 
 @dataclass(frozen=True)
-class Abilities:
-    """What `result.harness([...])` measured, one `Ability` per lm-eval task, by name: `abilities["arc_easy"].score`."""
+class SideEffects:
+    """What `result.harness([...])` measured, one `SideEffect` per lm-eval task, by name: `["arc_easy"].score`."""
 
-    items: tuple[Ability, ...]
+    items: tuple[SideEffect, ...]
     terms: Terms
     """Those of the session's cells, but with all of its alpha."""
     gated: bool = True
@@ -32,10 +32,10 @@ class Abilities:
     note: Note = field(default=tuple, repr=False)
     """Is told of each comparison, for the report."""
 
-    def __iter__(self) -> Iterator[Ability]:
+    def __iter__(self) -> Iterator[SideEffect]:
         return iter(self.items)
 
-    def __getitem__(self, task: str) -> Ability:
+    def __getitem__(self, task: str) -> SideEffect:
         for item in self.items:
             if item.task == task:
                 return item
@@ -55,7 +55,7 @@ class Abilities:
         self.note(judged)
         return all(holds(gate.verdict, self.terms) for _, gate in _latest(judged, other))
 
-    def judge(self, other: BaseModel | Baseline) -> tuple[Ability, ...]:
+    def judge(self, other: BaseModel | Baseline) -> tuple[SideEffect, ...]:
         """Every task compared with the base model or with the baseline.
 
         Raises BaselineError where the gate needs a baseline of a task and there is none that fits.
@@ -63,7 +63,7 @@ class Abilities:
         if isinstance(other, BaseModel):
             terms = replace(self.terms, alpha=self.terms.alpha / len(self.items), margin=other.margin)
             return tuple(item.judged(_gate("base", judge(item.after, item.before, terms))) for item in self.items)
-        recorded = other.recorded.abilities if other.recorded else {}
+        recorded = other.recorded.side_effects if other.recorded else {}
         terms = replace(other.terms, alpha=other.terms.alpha / len(self.items))
         before = [_find(recorded, item, other).seeds for item in self.items]  # all, before the first is judged
         return tuple(
@@ -75,7 +75,7 @@ class Abilities:
         return other.mode == "gated" if isinstance(other, Baseline) else self.gated
 
 
-def explain(left: Abilities, right: object) -> list[str]:
+def explain(left: SideEffects, right: object) -> list[str]:
     """Why a comparison is false: the tasks that lost, then the others."""
     if not isinstance(right, BaseModel | Baseline):
         return [f"{left!r} compares with base_model(within=1) and with bt_baseline"]
@@ -84,11 +84,11 @@ def explain(left: Abilities, right: object) -> list[str]:
     against = "the base model" if isinstance(right, BaseModel) else "the baseline"
     failing = sum(not holds(gate.verdict, left.terms) for _, gate in pairs)
     lines = [f"harness: {failing} of {len(pairs)} tasks fail against {against}"]
-    for ability, gate in sorted(pairs, key=lambda pair: pair[1].p_value):
+    for effect, gate in sorted(pairs, key=lambda pair: pair[1].p_value):
         low, high = gate.interval
         more = f" by more than {100 * gate.margin:g} points" if gate.margin else ""
         lines.append(
-            f"{plain(ability.task, 60)} {plain(ability.metric, 60)}: {gate.before:.1%} -> {ability.score:.1%}, "
+            f"{plain(effect.task, 60)} {plain(effect.metric, 60)}: {gate.before:.1%} -> {effect.score:.1%}, "
             f"{100 * gate.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], p = {gate.p_value:.2g} for "
             f"worse{more}, significant up to {gate.alpha:.2g}: {VERDICT_WORDS[gate.verdict]}"
         )
@@ -99,18 +99,18 @@ def explain(left: Abilities, right: object) -> list[str]:
     return lines
 
 
-def worst(abilities: tuple[Ability, ...]) -> Verdict | None:
+def worst(side_effects: tuple[SideEffect, ...]) -> Verdict | None:
     """What the comparisons of a cell come to: the gravest; None if there were none."""
-    return gravest(gate.verdict for ability in abilities for gate in ability.gates)
+    return gravest(gate.verdict for effect in side_effects for gate in effect.gates)
 
 
-def _latest(judged: tuple[Ability, ...], other: object) -> list[tuple[Ability, AbilityGate]]:
+def _latest(judged: tuple[SideEffect, ...], other: object) -> list[tuple[SideEffect, SideEffectGate]]:
     against = "base" if isinstance(other, BaseModel) else "baseline"
-    return [(ability, gate) for ability in judged for gate in ability.gates if gate.against == against]
+    return [(effect, gate) for effect in judged for gate in effect.gates if gate.against == against]
 
 
-def _gate(against: Literal["base", "baseline"], found: Judgement) -> AbilityGate:
-    return AbilityGate(
+def _gate(against: Literal["base", "baseline"], found: Judgement) -> SideEffectGate:
+    return SideEffectGate(
         against=against,
         verdict=found.verdict,
         before=found.before,
@@ -124,19 +124,19 @@ def _gate(against: Literal["base", "baseline"], found: Judgement) -> AbilityGate
     )
 
 
-def _find(recorded: Mapping[str, RecordedAbility], ability: Ability, baseline: Baseline) -> RecordedAbility:
-    found = recorded.get(ability.task)
+def _find(recorded: Mapping[str, RecordedSideEffect], effect: SideEffect, baseline: Baseline) -> RecordedSideEffect:
+    found = recorded.get(effect.task)
     if found is None:
         raise BaselineError(
-            f"no baseline for lm-eval task {ability.task!r} of {baseline.cell} in {baseline.shown}\n"
+            f"no baseline for lm-eval task {effect.task!r} of {baseline.cell} in {baseline.shown}\n"
             f"record one with: {baseline.accept}"
         )
-    now = ability.identity
+    now = effect.identity
     # A changed prompt is compared, as a cell's is.
     changed = [key for key in now if key != "prompts" and found.identity.get(key) != now[key]]
     if changed:
         raise BaselineError(
-            f"the baseline for lm-eval task {ability.task!r} of {baseline.cell} in {baseline.shown} is stale, "
+            f"the baseline for lm-eval task {effect.task!r} of {baseline.cell} in {baseline.shown} is stale, "
             f"since it was recorded these changed: {', '.join(changed)}\nrecord it again with: {baseline.accept}"
         )
     return found

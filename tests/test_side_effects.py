@@ -19,14 +19,14 @@ with warnings.catch_warnings():  # of lm-eval and its friends while they are imp
 from test_plugin import SCHEMA
 
 from pytest_bettertogether import base_model
-from pytest_bettertogether.gate.abilities import Abilities, explain
 from pytest_bettertogether.gate.judge import Terms
+from pytest_bettertogether.gate.side_effects import SideEffects, explain
 from pytest_bettertogether.plugin.better_together import MeasurableResult
 from pytest_bettertogether.report.building import view
-from pytest_bettertogether.report.side_effects import abilities_read, side_effect_entries, side_effect_table
+from pytest_bettertogether.report.side_effects import side_effect_entries, side_effect_table, side_effects_read
 from pytest_bettertogether.results.cell_records import CellRecord
 from pytest_bettertogether.results.cell_results import CellResult
-from pytest_bettertogether.results.side_effects import Ability
+from pytest_bettertogether.results.side_effects import SideEffect
 
 ENGINE = CONFTEST.replace(
     'return [Completion("parity: " + self.say(p.messages, adapter), 9, 3) for p in prompts]',
@@ -294,20 +294,20 @@ def test_an_engine_that_breaks_and_a_budget_that_ends_are_no_scores(guarded):
     ran(guarded).assert_outcomes(passed=1)
 
 
-ONE = Ability("t", "acc,none", ("0", "1"), ((1.0, 0.0),), ((1.0, 1.0),), {"task": "t"}, {"model": "m"})
+ONE = SideEffect("t", "acc,none", ("0", "1"), ((1.0, 0.0),), ((1.0, 1.0),), {"task": "t"}, {"model": "m"})
 
 
 def test_records_go_to_json_and_back():
     result = CellResult("x", "m", "w", (), {})
     items = []
-    abilities = Abilities((ONE,), Terms(0.05), note=items.extend)
-    assert abilities >= base_model()
-    record = CellRecord("x", "m", "w", "passed", result=result, abilities=tuple(items))
+    found = SideEffects((ONE,), Terms(0.05), note=items.extend)
+    assert found >= base_model()
+    record = CellRecord("x", "m", "w", "passed", result=result, side_effects=tuple(items))
     back = CellRecord.from_json(json.loads(json.dumps(record.to_json())))
     assert back == record
-    assert back.abilities[0].gates[0].verdict == "too_small"
+    assert back.side_effects[0].gates[0].verdict == "too_small"
     entries = list(side_effect_entries(view(replace(record, result=None))))
-    assert abilities_read(json.loads(json.dumps(entries))) == record.abilities
+    assert side_effects_read(json.loads(json.dumps(entries))) == record.side_effects
     with pytest.raises(RuntimeError, match=r"x\[m-w\] was read from a file: harness\(\['t'\]\) asks the engine"):
         back.result.harness(["t"])
 
@@ -325,14 +325,14 @@ def test_a_result_that_can_be_measured_is_the_plain_one_in_all_else():
 
 
 def test_small_things():
-    abilities = Abilities((ONE,), Terms(0.05))
-    assert (abilities["t"].score, abilities["t"].base, [each.n for each in abilities]) == (1.0, 0.5, [2])
-    assert repr(abilities) == "t 50.0% -> 100.0%"
+    found = SideEffects((ONE,), Terms(0.05))
+    assert (found["t"].score, found["t"].base, [each.n for each in found]) == (1.0, 0.5, [2])
+    assert repr(found) == "t 50.0% -> 100.0%"
     with pytest.raises(KeyError, match="measured: t"):
-        abilities["u"]
+        found["u"]
     with pytest.raises(TypeError):
-        assert abilities >= 0.5
-    assert explain(abilities, 0.5) == ["t 50.0% -> 100.0% compares with base_model(within=1) and with bt_baseline"]
+        assert found >= 0.5
+    assert explain(found, 0.5) == ["t 50.0% -> 100.0% compares with base_model(within=1) and with bt_baseline"]
     for wrong in (-1, 100):
         with pytest.raises(ValueError, match="points of the score"):
             base_model(within=wrong)

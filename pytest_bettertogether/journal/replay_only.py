@@ -59,13 +59,13 @@ class _Absent:
         raise Missing("", rows=len(rows))
 
 
-class Ahead(Journaled):
+class ReplayOnly(Journaled):
     """The journal without an engine behind it; counts the calls that it holds."""
 
     held = 0
 
     @classmethod
-    def of(cls, journal: Journal, identity: dict[str, str] | None) -> "Ahead":
+    def of(cls, journal: Journal, identity: dict[str, str] | None) -> "ReplayOnly":
         """For the engine that says `identity` of itself; of one that is not known, nothing is held."""
         return cls(_Absent(identity or {}), journal)
 

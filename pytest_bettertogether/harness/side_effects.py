@@ -8,7 +8,7 @@ from ..engines.protocol import Backend
 from ..pipeline.adapter import Adapter
 from ..pipeline.data import Task
 from ..pipeline.errors import DataError
-from ..results.side_effects import Ability, Rows
+from ..results.side_effects import Rows, SideEffect
 from ..running.progress import Progress
 from .loading import Spec, load, spec_name
 from .measuring import Form, identity, lm_eval_version, measure, metric_key
@@ -18,7 +18,7 @@ Wanted = Sequence[Spec | Task]
 """lm-eval tasks as for `harness_task`, or what that returned."""
 
 
-def abilities(
+def measure_side_effects(
     wanted: Wanted,
     form: Form,
     folder: Path,
@@ -26,7 +26,7 @@ def abilities(
     adapters: Mapping[int, Adapter | None],
     limit: int | None,
     progress: Progress,
-) -> tuple[Ability, ...]:
+) -> tuple[SideEffect, ...]:
     """Measure each task on the base model and on every seed's adapter, by seed; `limit` takes the first documents.
 
     What is greedy, or a matter of likelihoods, is computed once for the same weights. Raises DataError for tasks that
@@ -38,7 +38,7 @@ def abilities(
     names = [str(task.task_name) for task, _ in tasks]
     if not names or len(set(names)) < len(names):
         raise DataError(f"harness() takes different lm-eval tasks, at least one: got {', '.join(names) or 'none'}")
-    return tuple(_ability(task, how, engine, adapters, limit, progress) for task, how in tasks)
+    return tuple(_side_effect(task, how, engine, adapters, limit, progress) for task, how in tasks)
 
 
 def _loaded(wanted: Spec | Task, form: Form, folder: Path) -> Iterator[tuple[Any, Form]]:
@@ -53,14 +53,14 @@ def _loaded(wanted: Spec | Task, form: Form, folder: Path) -> Iterator[tuple[Any
     yield marking.source.task, marking.source.form
 
 
-def _ability(
+def _side_effect(
     task: Any,
     form: Form,
     engine: Backend,
     adapters: Mapping[int, Adapter | None],
     limit: int | None,
     progress: Progress,
-) -> Ability:
+) -> SideEffect:
     from .lm import EngineLM, samples
 
     documents = None if limit is None else list(range(min(limit, len(task.eval_docs))))
@@ -86,7 +86,7 @@ def _ability(
     facts = identity(task, form)
     if documents is not None:
         facts["documents"] += f", the first {len(documents)}"
-    return Ability(
+    return SideEffect(
         task=str(task.task_name),
         metric=metric_key(task, form),
         ids=ids,

@@ -53,7 +53,7 @@ class Scope:
             (path, f"{name} harness")
             for path in {path for path, _ in both}
             for name, recorded in read(path).items()
-            if (path, name) in both and recorded.abilities
+            if (path, name) in both and recorded.side_effects
         }
 
     def share(self, alpha: float, read: Callable[[Path], Mapping[str, Recorded]]) -> float:
