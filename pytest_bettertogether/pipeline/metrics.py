@@ -8,16 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import MetricError
 from .program import Prediction
 from .source_code import named_by_source
 
-Metric = Callable[[Mapping[str, Any], Prediction], float]
+if TYPE_CHECKING:  # examples know of tasks, and tasks of metrics
+    from .data import Example
+
+Metric = Callable[["Example", Prediction], float]
+"""`(example, prediction) -> 0...1`; the example is a mapping from field names to values."""
 
 
-def judged(metric: Metric, example: Mapping[str, Any], prediction: Prediction, name: str) -> float:
+def judged(metric: Metric, example: "Example", prediction: Prediction, name: str) -> float:
     """The metric's score of one prediction.
 
     Args:
