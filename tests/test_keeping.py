@@ -54,7 +54,9 @@ def test_a_damaged_data_base_says_what_to_do(suite):
     (folder / "journal.sqlite").write_bytes(b"no data base" * 500)
     result = scored(suite, "--bt-strategy=zero")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*JournalError: journal * is damaged: * move its journal.sqlite[*] files away*"])
+    result.stdout.fnmatch_lines(
+        ["*JournalError: journal * is damaged: * save what is whole with `bettertogether journal --dir *repair*"]
+    )
     assert "Traceback" not in result.stdout.str()
 
 

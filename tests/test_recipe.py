@@ -46,7 +46,7 @@ def test_a_wrong_override_is_refused(values, problem):
 
 
 def test_engines_for_which_one_large_batch_is_cheaper_are_asked_for_all_of_v_at_once(monkeypatch):
-    monkeypatch.setattr(models, "missing", lambda backend: "")
+    monkeypatch.setattr(models, "missing_for", lambda backend: "")
     paper, mine = Model("paper", "org/paper"), Recipe(search=PromptSearch(block=8))
     blocks = {
         "hf": choose(paper, "hf"),

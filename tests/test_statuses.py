@@ -143,7 +143,7 @@ def test_the_gravest_verdict_counts():
 def test_a_report_that_an_older_version_wrote_is_read_and_written_in_todays_spelling():
     known = SideEffectGate("base", "too_small", 0.5, -0.1, (-0.2, 0.0), 0.3, 0.05, 0.01, None, "a test")
     ability = SideEffect("arc", "acc,none", ("0",), ((1.0,),), ((0.0,),), {}, {}, (known,))
-    records = [recorded(made(), "too_small", gate=gate(40, "too_small"), abilities=(ability,))]
+    records = [recorded(made(), "too_small", gate=gate(40, "too_small"), side_effects=(ability,))]
     today = json.loads(json.dumps(document(build(records, RUN))))
     jsonschema.validate(today, SCHEMA)
     old = json.loads(json.dumps(today))
